@@ -1,0 +1,53 @@
+# `make help` lists what can be asked for. Everything runs in .venv, which is made from requirements.lock.
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+UV := 0.13.9
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONUNBUFFERED := 1
+export TF_CPP_MIN_LOG_LEVEL := 2
+READY := .venv/.ready
+
+.PHONY: help repro test test-slow check format demo-gate readme lock clean
+
+help: ## Say what can be asked for
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+repro: $(READY) ## Rebuild everything from raw data to metrics and report; only what changed runs
+	dvc repro
+
+test: $(READY) ## Run the fast tests
+	python -m pytest -m "not slow"
+
+test-slow: $(READY) ## Run the end-to-end tests
+	python -m pytest -m slow
+
+check: $(READY) ## Lint, format check and types
+	ruff check
+	ruff format --check
+	mypy
+
+format: $(READY) ## Format the code and mend what the linter can
+	ruff check --fix
+	ruff format
+
+demo-gate: $(READY) ## Spoil a copy of the sample and watch a gate stop it
+	python -m demos.gate
+
+readme: $(READY) ## Put the current metrics into README.md
+	python -m docs.metrics
+
+lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock
+	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \
+		--upgrade --output-file requirements.lock pyproject.toml
+
+clean: ## Remove what the pipeline made (not the cache, not data/raw of your own) and the environment
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf data/raw/sample data/ingest data/clean data/detect data/crop data/split data/shards data/evaluate data/report \
+		data/settings data/store data/gates/*.pass models/bundle
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "faceline needs Python 3.11; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check uv==$(UV)
+	uv pip install --quiet --python .venv/bin/python --require-hashes --requirement requirements.lock
+	uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	touch $@

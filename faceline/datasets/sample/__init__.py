@@ -1,0 +1,1 @@
+"""The synthetic sample: the face renderer, the faults, the archives that hold them."""

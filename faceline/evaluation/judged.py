@@ -1,0 +1,79 @@
+"""The predictions table as arrays: what metrics, slices, plots and figures are computed from.
+
+A label that the data lacks and an answer that the bundle lacks are NaN; `pair` gives the rows that have both.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from faceline.datasets.labels import Gender
+
+Floats = NDArray[np.float64]
+NUMBERS = ("age", "gender", "race", "age_predicted", "age_low", "age_high", "female_probability")  # taken as they are
+THRESHOLD = 0.5  # a picture is answered "female" from this probability on
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Labels and answers side by side; every array has shape (N,), and codes are those of `labels`."""
+
+    image_id: NDArray[np.object_]
+    age: Floats  # years, as labelled
+    gender: Floats
+    race: Floats
+    age_predicted: Floats  # years
+    age_low: Floats
+    age_high: Floats
+    female_probability: Floats
+    race_predicted: Floats  # the code of the most probable race
+    race_probability: Floats  # of that race
+
+    @classmethod
+    def of(cls, predictions: pa.Table) -> "Judged":
+        """The arrays of a table with schema PREDICTIONS."""
+        code, probability = _most_probable(predictions.column("race_probabilities"))
+        return cls(
+            image_id=np.asarray(predictions.column("image_id").to_pylist(), dtype=object),
+            race_predicted=code,
+            race_probability=probability,
+            **{name: _floats(predictions.column(name)) for name in NUMBERS},
+        )
+
+    @property
+    def gender_predicted(self) -> Floats:
+        """The code of the more probable gender; NaN where there is no answer."""
+        code = np.where(self.female_probability >= THRESHOLD, float(Gender.FEMALE), float(Gender.MALE))
+        return np.where(np.isnan(self.female_probability), np.nan, code)
+
+    def confidence(self, target: str) -> Floats:
+        """The probability that the bundle gave to its own answer; `target` is gender or race."""
+        if target == "gender":
+            return np.maximum(self.female_probability, 1 - self.female_probability)
+        return self.race_probability
+
+    def pair(self, target: str) -> tuple[Floats, Floats]:
+        """Labels and answers of `target` (age, gender or race) on the rows that have both."""
+        label, answer = getattr(self, target), getattr(self, f"{target}_predicted")
+        known = ~np.isnan(label) & ~np.isnan(answer)
+        return label[known], answer[known]
+
+    def where(self, rows: NDArray[np.bool_]) -> "Judged":
+        """The rows of a mask of shape (N,)."""
+        return Judged(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _most_probable(column: pa.ChunkedArray) -> tuple[Floats, Floats]:
+    code, probability = np.full(len(column), np.nan), np.full(len(column), np.nan)
+    rows: list[list[float]] = column.drop_null().to_pylist()
+    if rows:
+        known = np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False), dtype=bool)
+        code[known], probability[known] = np.argmax(rows, axis=1), np.max(rows, axis=1)
+    return code, probability

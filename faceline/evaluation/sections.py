@@ -1,0 +1,203 @@
+"""Numbers of the stages as the report and the model card tell them: plain rows of text, ready for a table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from faceline.datasets.labels import GENDERS, RACES
+from faceline.evaluation.material import GATES, STAGES
+from faceline.evaluation.slices import BAND_NAMES
+
+FEW = 30  # rows; below this a slice's number says little
+EXAMPLES = 5  # failing rows named for an expectation
+MISSING = "–"
+GROUPS = {"age": BAND_NAMES, "gender": GENDERS, "race": RACES}  # in this order; JSON sorts them by name
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a stage did with its rows; shares are of the rows of the first stage."""
+
+    stage: str
+    rows_in: int
+    kept: int
+    kept_share: float
+    lost_share: float
+    rejected: list[tuple[str, int]]  # by reason, most frequent first
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An expectation that a gate did not find met."""
+
+    what: str
+    observed: str
+    reason: str
+    examples: list[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate said: `state` is passed, failed or not run."""
+
+    gate: str
+    state: str
+    met: int
+    total: int
+    failures: list[Failure]
+    skipped: list[str]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of the bundle beside that of the constant predictor, where it has one."""
+
+    name: str
+    bundle: str
+    constant: str = MISSING
+
+
+# Further counts in a stage's summary, and the order of their keys.
+COUNTED = (
+    ("near-identical", ("pairs", "contradicting")),
+    ("faces", ("none", "one", "several", "failed")),
+    ("subsets", ("train", "val", "test")),
+)
+# Name, where it stands in metrics.json, and its unit; HEADLINES are the one measure of each target.
+MEASURES = (
+    ("Age: mean absolute error", "age.mae", "years"),
+    ("Age: root mean squared error", "age.rmse", "years"),
+    ("Age: within 5 years", "age.cs5", "share"),
+    ("Age: bias (positive: too old)", "age.bias", "signed"),
+    ("Age: error of the best quarter, at most", "age.q25", "years"),
+    ("Age: error of the better half, at most", "age.q50", "years"),
+    ("Age: error of three quarters, at most", "age.q75", "years"),
+    ("Age: largest error", "age.max", "years"),
+    ("Age: label inside the given interval", "age.interval_coverage", "share"),
+    ("Gender: accuracy", "gender.accuracy", "share"),
+    ("Gender: precision of “male”", "gender.precision.male", "share"),
+    ("Gender: precision of “female”", "gender.precision.female", "share"),
+    ("Gender: recall of “male”", "gender.recall.male", "share"),
+    ("Gender: recall of “female”", "gender.recall.female", "share"),
+    ("Gender: F1 (female)", "gender.f1", "number"),
+    ("Gender: area under the ROC curve", "gender.auc", "number"),
+    ("Race: accuracy", "race.accuracy", "share"),
+    ("Race: macro F1", "race.macro_f1", "number"),
+)
+HEADLINES = (
+    ("Age error", "age.mae", "years"),
+    ("Gender right", "gender.accuracy", "share"),
+    ("Race right", "race.accuracy", "share"),
+)
+
+
+def steps(summaries: dict[str, dict[str, Any]]) -> list[Step]:
+    """The stages that have left a summary, in order."""
+    there = [(stage, summaries[stage]) for stage in STAGES if stage in summaries]
+    most = max((summary["rows_in"] for _, summary in there), default=0) or 1
+    return [
+        Step(
+            stage=stage,
+            rows_in=summary["rows_in"],
+            kept=summary["kept"],
+            kept_share=summary["kept"] / most,
+            lost_share=(summary["rows_in"] - summary["kept"]) / most,
+            rejected=sorted(summary["rejected"].items(), key=lambda item: (-item[1], item[0])),
+            notes=_notes(summary),
+        )
+        for stage, summary in there
+    ]
+
+
+def verdicts(gates: dict[str, dict[str, Any]]) -> list[Verdict]:
+    """Every gate, also those that have not run."""
+    return [_verdict(name, gates[name]) if name in gates else Verdict(name, "not run", 0, 0, [], []) for name in GATES]
+
+
+def measures(metrics: dict[str, Any], which: tuple[tuple[str, str, str], ...] = MEASURES) -> list[Measure]:
+    """Those of the measures `which` that there are, each beside the constant predictor's."""
+    return [
+        Measure(name, words(number(metrics, path), unit), words(number(metrics, f"baseline.{path}"), unit))
+        for name, path, unit in which
+        if number(metrics, path) is not None
+    ]
+
+
+def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The groups of people: by, group, n, few (whether n says little), and age, bias, gender, race as text."""
+    rows = []
+    for by, names in GROUPS.items():
+        there = metrics.get("slices", {}).get(by, {})
+        for group, scores in ((name, there[name]) for name in names if name in there):
+            n = max(score["n"] for score in scores.values())
+            told = {
+                "age": words(number(scores, "age.mae"), "years"),
+                "bias": words(number(scores, "age.bias"), "signed"),
+                "gender": words(number(scores, "gender.accuracy"), "share"),
+                "race": words(number(scores, "race.accuracy"), "share"),
+            }
+            rows.append({"by": by, "group": group, "n": n, "few": n < FEW, **told})
+    return rows
+
+
+def number(values: dict[str, Any], path: str) -> float | None:
+    """The number at a dotted path, None where there is none."""
+    found = at(values, path)
+    return None if found is None else float(found)
+
+
+def at(values: dict[str, Any], path: str) -> Any:
+    """What stands at a dotted path of nested mappings, None where there is nothing."""
+    found: Any = values
+    for key in path.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def words(value: float | None, unit: str) -> str:
+    """A number with its unit: years, signed (years), share (as percent) or number."""
+    if value is None:
+        return MISSING
+    value = round(value, 4 if unit == "share" else 2 if unit != "number" else 3) + 0.0  # no minus before a zero
+    return {"years": f"{value:.2f} years", "signed": f"{value:+.2f} years", "share": f"{value:.1%}"}.get(
+        unit, f"{value:.3f}"
+    )
+
+
+def _notes(summary: dict[str, Any]) -> list[str]:
+    """What a stage reports beyond its counts, in words; unknown keys are left to summary.json."""
+    skipped = [f"rule {rule} skipped: the source has no {field}" for rule, field in summary.get("skipped", {}).items()]
+    told = [_counted(name, keys, summary.get(name.replace("-", "_"))) for name, keys in COUNTED]
+    return [*skipped, *(note for note in told if note)]
+
+
+def _counted(name: str, keys: tuple[str, ...], counts: dict[str, int] | None) -> str:
+    return f"{name}: " + ", ".join(f"{counts[key]:,} {key}" for key in keys if key in counts) if counts else ""
+
+
+def _verdict(name: str, gate: dict[str, Any]) -> Verdict:
+    expectations = gate["expectations"]
+    failures = [_failure(expectation) for expectation in expectations if not expectation["success"]]
+    met = len(expectations) - len(failures)
+    state = "passed" if gate["success"] else "failed"
+    return Verdict(name, state, met, len(expectations), failures, [str(item) for item in gate.get("skipped", [])])
+
+
+def _failure(expectation: dict[str, Any]) -> Failure:
+    kind = str(expectation["expectation"]).removeprefix("expect_").replace("_", " ")
+    column = f"{expectation['column']}: " if expectation.get("column") else ""
+    return Failure(
+        what=f"{column}{kind} {_told(expectation['expected'])}".strip(),
+        observed=_told(expectation["observed"]),
+        reason=str(expectation.get("reason", "")),
+        examples=[_told(example) for example in expectation["examples"][:EXAMPLES]],
+    )
+
+
+def _told(value: Any) -> str:
+    """A value of a gate's report on one line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_told(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_told(item) for item in value)
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

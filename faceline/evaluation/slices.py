@@ -1,0 +1,56 @@
+"""The same errors for each group of people: an average hides for whom a model is wrong.
+
+Groups are formed by the labels (age band, gender, race), never by the answers.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from faceline.datasets.labels import GENDERS, RACES
+from faceline.evaluation.judged import Judged
+
+# First years of the age bands. Below 9 gender can hardly be seen, so children stand apart; then decades.
+BANDS = (0, 9, 20, 30, 40, 50, 60, 70, 80)
+BAND_NAMES = (*(f"{low}-{high - 1}" for low, high in pairwise(BANDS)), f"{BANDS[-1]}+")
+
+
+def slices(judged: Judged) -> dict[str, Any]:
+    """For each group that has rows: `{by: {group: {age: {mae, bias, n}, gender: {accuracy, n}, race: {accuracy, n}}}}`.
+
+    `by` is age, gender or race; `n` is the number of rows that the value beside it was computed from.
+    """
+    found: dict[str, Any] = {}
+    for by, groups in _groups(judged).items():
+        scores = {name: _scores(judged.where(rows)) for name, rows in groups.items()}
+        scores = {name: score for name, score in scores.items() if score}
+        if scores:
+            found[by] = scores
+    return found
+
+
+def _groups(judged: Judged) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    ends = (*BANDS[1:], np.inf)
+    return {
+        "age": {
+            name: (judged.age >= low) & (judged.age < high)
+            for name, low, high in zip(BAND_NAMES, BANDS, ends, strict=True)
+        },
+        "gender": {name: judged.gender == code for code, name in enumerate(GENDERS)},
+        "race": {name: judged.race == code for code, name in enumerate(RACES)},
+    }
+
+
+def _scores(judged: Judged) -> dict[str, Any]:
+    scores: dict[str, Any] = {}
+    age, age_predicted = judged.pair("age")
+    if len(age):
+        error = age_predicted - age
+        scores["age"] = {"mae": float(np.mean(np.abs(error))), "bias": float(np.mean(error)), "n": len(age)}
+    for target in ("gender", "race"):
+        label, answer = judged.pair(target)
+        if len(label):
+            scores[target] = {"accuracy": float(np.mean(label == answer)), "n": len(label)}
+    return scores

@@ -1,0 +1,1 @@
+"""From bytes to a face: decoding, detection, cropping, quality."""

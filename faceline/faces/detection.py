@@ -1,0 +1,106 @@
+"""Finding faces with MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878), through the `mtcnn` package.
+
+The package is given lists of pictures of one size, about seven times faster than one picture a call. Its list call is
+wrong for pictures of mixed sizes (the boxes are shifted), and a batch of one differs from a larger one in the last bit,
+so pictures are grouped by size and a lonely one is doubled.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from faceline.params import Settings
+
+BATCH_PIXELS = 4_000_000  # pixels a call; bounds the memory of P-Net's first layer to about 1 GiB
+SCORE_DIGITS = 4  # decimals kept of a score: what lies beyond depends on how pictures were batched
+SMALLEST = 24  # pixels; of a smaller picture the package's pyramid has no level, so no face can be found
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class DetectSettings(Settings):
+    """How faces are found in the pictures of a dataset."""
+
+    enabled: bool  # false: every picture is one face already
+    # The package silently finds nothing outside this range.
+    min_face_size: Annotated[int, Field(ge=20, le=24)] = 20
+    thresholds: tuple[Probability, Probability, Probability] = (0.6, 0.7, 0.8)
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in a picture.
+
+    Attributes:
+        x, y: left and top edge of the bounding box, pixels.
+        width, height: of the bounding box, pixels.
+        score: confidence of the last network, 0 to 1.
+        landmarks: x and y of left eye, right eye, nose, left and right corner of the mouth, pixels; or empty.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+    landmarks: tuple[int, ...] = ()
+
+
+def whole_picture(width: int, height: int) -> Face:
+    """The face of a picture that is one face already: the whole of it."""
+    return Face(0, 0, width, height, 1.0)
+
+
+class Detector:
+    """MTCNN with the settings of a dataset. Loads its networks once; not safe to share between threads."""
+
+    def __init__(self, settings: DetectSettings):
+        self._enabled = settings.enabled
+        self._options: dict[str, Any] = {"min_face_size": settings.min_face_size}
+        for network, threshold in zip(("pnet", "rnet", "onet"), settings.thresholds, strict=True):
+            self._options[f"threshold_{network}"] = threshold
+        if self._enabled:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner is not news to anybody
+            from mtcnn import MTCNN
+
+            self._mtcnn = MTCNN()
+
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        """The faces of each picture, by descending score.
+
+        Args:
+            pictures: RGB uint8 (height, width, 3), of any sizes.
+        """
+        if not self._enabled:
+            return [[whole_picture(picture.shape[1], picture.shape[0])] for picture in pictures]
+        found: list[list[Face]] = [[] for _ in pictures]
+        for batch in _batches(pictures):
+            images = [pictures[index] for index in batch]
+            answers = self._mtcnn.detect_faces(images if len(images) > 1 else images * 2, **self._options)
+            for index, answer in zip(batch, answers, strict=False):  # the doubled picture has one answer too many
+                found[index] = sorted(map(_face, answer), key=lambda face: (-face.score, face.x, face.y))
+        return found
+
+
+def _batches(pictures: Sequence[np.ndarray]) -> Iterator[list[int]]:
+    """Indices of pictures of one size, at most BATCH_PIXELS together; too small pictures are left out."""
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, picture in enumerate(pictures):
+        by_shape[picture.shape].append(index)
+    for (height, width, _), indices in by_shape.items():
+        if min(height, width) < SMALLEST:
+            continue
+        size = max(2, BATCH_PIXELS // (height * width))
+        yield from (indices[start : start + size] for start in range(0, len(indices), size))
+
+
+def _face(answer: dict[str, Any]) -> Face:
+    x, y, width, height = map(int, answer["box"])
+    order = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
+    landmarks = tuple(int(value) for name in order for value in answer["keypoints"][name])
+    return Face(x, y, width, height, round(float(answer["confidence"]), SCORE_DIGITS), landmarks)

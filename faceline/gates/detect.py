@@ -1,0 +1,108 @@
+"""The gate of data/detect: every kept picture was looked at, and what was found makes sense."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from faceline.datasets.tables import FACES
+from faceline.files import read_table
+from faceline.gates.expectations import Gate, Inputs, Judged, between, equal, known, one_of, rows
+from faceline.gates.frames import counted, facts, read_frame, read_summary, shape, share
+from faceline.gates.limits import Share
+from faceline.params import Settings
+
+BOX = ["x", "y", "width", "height", "score"]
+
+
+class Limits(Settings):
+    """Thresholds of the detect gate."""
+
+    min_found: Share  # of the kept pictures: at least one face
+    max_errors: Share  # of the kept pictures: the detector failed
+
+
+def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
+    """Shape, then each row, then the rows of each picture, then the whole."""
+    yield from shape(inputs.table / "faces.parquet", FACES)
+    faces = _faces(inputs.table / "faces.parquet")
+    kept = read_frame(inputs.beside / "kept.parquet", ["image_id"])["image_id"]
+    yield _rows(faces, len(kept))
+    pictures = _pictures(faces, kept)
+    yield _answers(pictures)
+    yield counted(read_summary(inputs.table), len(kept), len(kept), [])
+    found, failed = int((pictures["count"] > 0).sum()), int((pictures["failed"] > 0).sum())
+    shares = {"found": share(found, len(kept)), "failed": share(failed, len(kept))}
+    expectations = [
+        between(
+            "found", limits.min_found, 1, why="pictures of faces have faces; fewer is a broken detector or decoder"
+        ),
+        between("failed", 0, limits.max_errors, why="a detector that fails more than now and then is broken"),
+    ]
+    yield facts("shares of the kept pictures", shares, expectations)
+
+
+def _faces(path: Path) -> pd.DataFrame:
+    """The table without its landmarks, but with `row`: what a row is, by which of its columns are null."""
+    frame: pd.DataFrame = read_table(path, ["image_id", "count", "face", *BOX, "landmarks", "error"]).to_pandas()
+    filled = frame[["face", *BOX, "landmarks"]].notna()
+    whole, bare, failed = filled.all(axis=1), ~filled.any(axis=1), frame["error"].notna()
+    kinds = [whole & ~failed & (frame["count"] > 0), bare & ~failed & (frame["count"] == 0)]
+    kinds.append(bare & failed & frame["count"].isna())
+    frame["row"] = np.select(kinds, ["face", "no face", "failure"], "contradictory")
+    return frame.drop(columns="landmarks")
+
+
+def _rows(faces: pd.DataFrame, kept: int) -> Judged:
+    expectations = [
+        rows(max(kept, 1), why="a kept picture has a row at least, be it one that says that nothing was found"),
+        known("image_id", why="a face belongs to a picture"),
+        one_of(
+            "row", ["face", "no face", "failure"], why="a row is a whole face, or says that there is none, or the error"
+        ),
+        between("width", 1, None, why="a box has an area, or the crop would be empty"),
+        between("height", 1, None, why="as for the width"),
+        between("score", 0, 1, why="a score is a probability"),
+        between("face", 0, None, why="faces are numbered from 0"),
+    ]
+    return Judged("faces.parquet", faces, "image_id", expectations, numbers={"rows": len(faces)})
+
+
+def _pictures(faces: pd.DataFrame, kept: "pd.Series[str]") -> pd.DataFrame:
+    """One row a picture that is kept or has a row: how often it is either, its count, faces, and their order."""
+    ordered = faces.sort_values(["image_id", "face"], kind="stable")
+    by_picture = ordered.groupby("image_id")
+    descending = by_picture["score"].apply(lambda scores: bool(scores.dropna().is_monotonic_decreasing))
+    numbered = by_picture["face"].apply(lambda face: face.dropna().tolist() == list(range(face.count())))
+    frame = pd.DataFrame(
+        {
+            "kept": kept.value_counts(),
+            "rows": by_picture.size(),
+            "counts": by_picture["count"].nunique(dropna=False),
+            "count": by_picture["count"].max(),
+            "faces": by_picture["face"].count(),
+            "failed": by_picture["error"].count(),
+            "ordered": (descending & numbered).astype(int),
+        }
+    )
+    frame = frame.fillna(dict.fromkeys(["kept", "rows", "counts", "faces", "failed", "ordered"], 0))
+    frame["expected_rows"] = frame["count"].fillna(0).clip(lower=1)
+    frame["expected_faces"] = frame["count"].fillna(0)
+    return frame.sort_index().rename_axis("image_id").reset_index()
+
+
+def _answers(pictures: pd.DataFrame) -> Judged:
+    expectations = [
+        rows(1, why="there are pictures"),
+        one_of("kept", [1], why="faces of a picture that is not kept have no labels"),
+        between("rows", 1, None, why="every kept picture was looked at, and says so"),
+        one_of("counts", [1], why="the rows of a picture agree about the number of its faces"),
+        equal("rows", "expected_rows", why="a row a face, or one row that says that there is none"),
+        equal("faces", "expected_faces", why="the count is that of the faces"),
+        one_of("ordered", [1], why="faces are numbered by descending score; crop and serving take them in this order"),
+    ]
+    return Judged("pictures", pictures, "image_id", expectations, numbers={"pictures": len(pictures)})
+
+
+GATE = Gate(Limits, suite)

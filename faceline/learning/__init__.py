@@ -1,0 +1,1 @@
+"""Networks, losses, training, and the bundle that everything else uses."""

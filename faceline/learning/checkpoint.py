@@ -1,0 +1,63 @@
+"""The state of a training after an epoch, in one file, so that a killed training goes on from there to the same end.
+
+It lies in the store and is only ever replaced whole. It holds every variable of the network (weights, statistics of
+normalization, states of random generators) and of the optimizer (moments, averages, step, learning rate), the best
+weights so far, and the `Progress`.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from faceline.files import atomic_file
+
+Arrays = list[np.ndarray]
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        epoch: epochs done.
+        best: the lowest validation loss so far, and waited: epochs since.
+        held: epochs since the validation loss or the learning rate last fell.
+        finished: no epoch is to follow.
+        history: a row an epoch, as in history.csv.
+    """
+
+    epoch: int = 0
+    best: float = float("inf")
+    waited: int = 0
+    held: int = 0
+    finished: bool = False
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+
+def save(path: Path, model: keras.Model, best: Arrays, progress: Progress) -> None:
+    """Write the state of a compiled and built `model`, its best weights and the progress."""
+    state = {**_variables(model), "best": best}
+    arrays: dict[str, Any] = {}
+    for group, values in state.items():
+        arrays |= {f"{group}_{index}": np.asarray(value) for index, value in enumerate(values)}
+    with atomic_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, progress=np.array(json.dumps(dataclasses.asdict(progress))), **arrays)
+
+
+def restore(path: Path, model: keras.Model) -> tuple[Arrays, Progress]:
+    """Put a saved state into `model`; the best weights and the progress."""
+    with np.load(path) as saved:
+        progress = Progress(**json.loads(str(saved["progress"])))
+        for group, variables in _variables(model).items():
+            for index, variable in enumerate(variables):
+                variable.assign(saved[f"{group}_{index}"])
+        best = [saved[f"best_{index}"] for index in range(len(model.weights))]
+    return best, progress
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    return {"network": model.variables, "optimizer": model.optimizer.variables}

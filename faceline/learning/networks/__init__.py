@@ -1,0 +1,53 @@
+"""One architecture a file, found by its name.
+
+A module `<name>.py` here is an architecture that a recipe can choose. It has
+
+    class Arguments(Settings)       its settings, under `arguments` in the recipe
+    TARGETS                         the targets that it can learn
+    def build(image, targets, arguments) -> {target: features}
+
+`build` takes a symbolic image (batch, side, side, channels) with values from -1 to 1 and gives what the head of each
+target starts from, (batch, n). Modules import Keras inside `build`, so that settings can be checked without it;
+modules with a leading underscore are shared parts.
+"""
+
+import hashlib
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from faceline.params import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+
+class Network(Protocol):
+    """What a module of this package offers."""
+
+    Arguments: type[Settings]
+    TARGETS: tuple[str, ...]
+
+    def build(
+        self, image: "keras.KerasTensor", targets: Sequence[str], arguments: Settings
+    ) -> Mapping[str, "keras.KerasTensor"]:
+        """The features (batch, n) that the head of each target starts from."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """The architectures that there are."""
+    return tuple(sorted(item.name for item in pkgutil.iter_modules(__path__) if not item.name.startswith("_")))
+
+
+def load(name: str) -> Network:
+    """The architecture called `name`, one of `names()`."""
+    return cast(Network, importlib.import_module(f"{__name__}.{name}"))
+
+
+def source_digest(name: str) -> str:
+    """SHA-256 over the source of an architecture and of the shared parts: what its weights depend on."""
+    files = [Path(__path__[0]) / f"{name}.py", *sorted(Path(__path__[0]).glob("_*.py"))]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()

@@ -1,0 +1,1 @@
+"""What DVC runs: one file a stage, named as in dvc.yaml."""

@@ -1,0 +1,127 @@
+"""Write the crops and labels of each subset as TFRecord and Parquet, shuffled.
+
+Reads data/clean (labels), data/crop (pictures) and data/split (subsets), writes data/shards: a folder for each subset,
+manifest.json (rows, checksum of each file, label codes and counts, size of a crop) and summary.json.
+Run it with `dvc repro shard`.
+
+The pictures are copied once to a temporary file and each shard is written from there, so that no more than a batch of
+them is in memory, and their order depends on the seed and the rows alone.
+"""
+
+import hashlib
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import pandas as pd
+import pyarrow.parquet as pq
+
+from faceline.datasets.labels import GENDERS, RACES
+from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, ShardSettings, write_part
+from faceline.datasets.summary import summarize
+from faceline.datasets.tables import MISSING, REJECTED
+from faceline.errors import SourceError
+from faceline.files import atomic_directory, read_table, write_json
+from faceline.gates.passes import require_pass
+from faceline.params import read_settings
+
+BATCH = 256  # pictures in memory while they are copied
+PNG_WIDTH = slice(16, 20)  # where a PNG holds its width, big-endian (https://www.w3.org/TR/png-3/#11IHDR)
+
+
+def copy_pictures(crops: Path, file: BinaryIO) -> pd.DataFrame:
+    """Write the PNGs of all crops one after another to `file`; each one's image_id, side (pixels), place and length."""
+    frames = []
+    for part in sorted(crops.glob("part-*.parquet")):
+        for batch in pq.ParquetFile(part).iter_batches(BATCH, columns=["image_id", "png"]):
+            pngs = batch.column("png").to_pylist()
+            sides = [int.from_bytes(png[PNG_WIDTH]) for png in pngs]
+            lengths = [file.write(png) for png in pngs]
+            frames.append(pd.DataFrame({"image_id": batch.column("image_id"), "side": sides, "length": lengths}))
+    if not frames:
+        raise SourceError(f"{crops} holds no crops; run `dvc repro crop`")
+    pictures = pd.concat(frames, ignore_index=True)
+    return pictures.assign(place=pictures["length"].cumsum() - pictures["length"])
+
+
+def join(clean: Path, split: Path, pictures: pd.DataFrame) -> pd.DataFrame:
+    """Labels, subset and place of the picture of every row that was assigned to a subset.
+
+    Raises:
+        SourceError: a row is not in all three tables, or the crops are not of one size.
+    """
+    kept = read_table(clean / "kept.parquet", ["image_id", *LABEL_COLUMNS]).to_pandas()
+    kept = kept.astype(dict.fromkeys(LABEL_COLUMNS, "Int16"))  # whole numbers with nulls
+    assignment = read_table(split / "assignment.parquet", ["image_id", "subset"]).to_pandas()
+    rows = pictures.merge(assignment.merge(kept, how="left", indicator="labelled"), how="outer", indicator="found")
+    stray = rows.loc[(rows["found"] != "both") | (rows["labelled"] != "both"), "image_id"]
+    if len(stray):
+        missing = "are not in all of crops, labels and assignment"
+        raise SourceError(f"{len(stray)} rows {missing}, as {stray.min()}; run `dvc repro`")
+    sizes = Counter(rows["side"].astype(int))
+    if len(sizes) > 1:
+        raise SourceError(f"the crops have several sizes (pixels: pictures): {dict(sorted(sizes.items()))}")
+    return rows.drop(columns=["found", "labelled"])
+
+
+def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """`rows` in the order of a hash of the seed and their image_id, whatever their order was."""
+    keys = [hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest() for image_id in rows["image_id"]]
+    return rows.assign(key=keys).sort_values("key").drop(columns="key")
+
+
+def label_counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many rows have each age (years), gender and race code, as text; `unknown` counts the missing."""
+    texts = {name: rows[name].astype(str).where(rows[name].notna(), "unknown") for name in LABEL_COLUMNS}
+    return {name: dict(sorted(Counter(text).items())) for name, text in texts.items()}
+
+
+def records(rows: pd.DataFrame, file: BinaryIO) -> Iterator[dict[str, Any]]:
+    """The rows with their pictures, as shards hold them."""
+    columns = ["image_id", "place", "length", *LABEL_COLUMNS]
+    for image_id, place, length, *values in rows[columns].itertuples(index=False, name=None):
+        file.seek(place)
+        labels = (None if pd.isna(value) else int(value) for value in values)
+        yield {"image_id": image_id, "png": file.read(length), **dict(zip(LABEL_COLUMNS, labels, strict=True))}
+
+
+def write_subset(rows: pd.DataFrame, file: BinaryIO, folder: Path, settings: ShardSettings) -> list[dict[str, Any]]:
+    """Write one subset, `settings.rows` a file; what the manifest says of each file."""
+    folder.mkdir()
+    starts = range(0, len(rows), settings.rows)
+    parts = (records(rows.iloc[start : start + settings.rows], file) for start in starts)
+    return [entry for number, part in enumerate(parts) for entry in write_part(part, folder, number, settings.formats)]
+
+
+@click.command(help=__doc__)
+@click.option("--clean", type=click.Path(path_type=Path), required=True, help="The folder of the kept labels.")
+@click.option("--crop", type=click.Path(path_type=Path), required=True, help="The folder of the crops.")
+@click.option("--split", type=click.Path(path_type=Path), required=True, help="The folder of the assignment.")
+@click.option("--gates", type=click.Path(path_type=Path), required=True, help="The folder of the gates' passes.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder to write.")
+def main(clean: Path, crop: Path, split: Path, gates: Path, output: Path) -> None:
+    """Join, shuffle, write."""
+    settings = read_settings(ShardSettings, "shard")
+    for name, tables in (("clean", clean), ("crop", crop), ("split", split)):
+        require_pass(gates, name, tables)
+    with atomic_directory(output) as folder, tempfile.TemporaryFile(dir=folder) as file:
+        rows = join(clean, split, copy_pictures(crop / "faces", file))
+        subsets = {name: shuffled(rows[rows["subset"] == name], settings.seed) for name in SUBSETS}
+        files = [item for name in SUBSETS for item in write_subset(subsets[name], file, folder / name, settings)]
+        manifest: dict[str, Any] = {
+            "crop_size": int(rows["side"].iloc[0]),  # pixels a side
+            "files": files,
+            "formats": sorted(settings.formats),
+            "label_counts": {name: label_counts(subset) for name, subset in subsets.items()},
+            "labels": {"gender": GENDERS, "race": RACES, "missing": MISSING},
+            "rows": {name: len(subset) for name, subset in subsets.items()},
+        }
+        write_json(folder / MANIFEST, manifest)
+        write_json(folder / "summary.json", summarize(len(rows), len(rows), REJECTED.empty_table()))
+
+
+if __name__ == "__main__":
+    main()

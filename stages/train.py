@@ -1,0 +1,101 @@
+"""Train the networks of the chosen recipe and pack them as a bundle.
+
+Reads data/shards (TFRecord) and, from data/store, the checkpoint of a training that was killed; writes models/bundle
+(the networks and card.json) and models/history.csv (a row an epoch: losses, metrics, learning rate).
+Run it with `dvc repro train`.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+
+from faceline.datasets.records import MANIFEST, read_manifest
+from faceline.errors import SettingsError
+from faceline.faces.cropping import CropSettings
+from faceline.faces.detection import DetectSettings
+from faceline.files import atomic_directory, atomic_file, sha256_file
+from faceline.gates.passes import require_pass
+from faceline.learning.card import Constants, DecodeSettings, Shards
+from faceline.learning.recipe import Recipe
+from faceline.params import chosen, parse_settings, read_settings, section
+
+INGEST = ("max_pixels", "min_side")  # the settings of ingest that serving needs
+
+
+def constants(counts: Mapping[str, Mapping[str, int]]) -> Constants:
+    """What the constant predictor answers, from the label counts of train in the manifest."""
+    known = {name: {int(label): n for label, n in of.items() if label != "unknown"} for name, of in counts.items()}
+    ages = np.repeat(list(known["age"]), list(known["age"].values()))
+    most = {name: min(found, key=lambda code: (-found[code], code), default=None) for name, found in known.items()}
+    return Constants(
+        age_mean=float(ages.mean()) if len(ages) else None,
+        age_median=float(np.median(ages)) if len(ages) else None,
+        gender=most["gender"],
+        race=most["race"],
+    )
+
+
+def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a row an epoch as CSV; a metric that a network lacks is empty."""
+    with atomic_file(path) as partial:
+        pd.DataFrame(rows).to_csv(partial, index=False, float_format="%.6g", lineterminator="\n")
+
+
+@click.command(help=__doc__)
+@click.option("--shards", type=click.Path(path_type=Path), required=True, help="The folder of the shards.")
+@click.option("--gates", type=click.Path(path_type=Path), required=True, help="The folder of the gates' passes.")
+@click.option("--store", type=click.Path(path_type=Path), required=True, help="Where checkpoints lie; may be deleted.")
+@click.option("--history", type=click.Path(path_type=Path), required=True, help="The table of epochs to write.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
+def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) -> None:
+    """Read the settings, train, validate, write."""
+    dataset, name = chosen()
+    recipe = read_settings(Recipe, "recipes", name)
+    detect = read_settings(DetectSettings, "datasets", dataset, "detect")
+    crop = read_settings(CropSettings, "datasets", dataset, "crop")
+    ingest = section("datasets", dataset, "ingest")
+    needed = {key: ingest[key] for key in INGEST if key in ingest}
+    decode = parse_settings(DecodeSettings, needed, f"datasets.{dataset}.ingest")
+    require_pass(gates, "shard", shards)
+    manifest = read_manifest(shards)
+    if manifest["crop_size"] != crop.size:
+        found = f"the crops in {shards} have {manifest['crop_size']} pixels a side"
+        raise SettingsError(f"{found}, but datasets.{dataset}.crop.size is {crop.size}; run `dvc repro`")
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner is not news to anybody
+    from faceline.learning import training
+    from faceline.learning.bundle import write_bundle
+    from faceline.learning.calibration import validate
+
+    checkpoints = training.checkpoints(store, shards, recipe)
+    trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True))
+    metrics, age_interval = validate(trained, recipe, shards)
+    with atomic_directory(output) as folder:
+        write_bundle(
+            folder,
+            trained,
+            recipe,
+            name=name,
+            dataset=dataset,
+            licence=str(ingest.get("licence", "not stated")),
+            decode=decode,
+            detect=detect,
+            crop=crop,
+            shards=Shards(digest=sha256_file(shards / MANIFEST), rows=manifest["rows"], crop_size=crop.size),
+            constants=constants(manifest["label_counts"]["train"]),
+            validation=metrics,
+            age_interval=age_interval,
+        )
+        write_history(history, [row for network in trained for row in network.history])
+    shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The crop: its geometry against hand-made pictures, its rules, and what rejects a picture."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from faceline.errors import SettingsError
+from faceline.faces.cropping import CropSettings, counted, crop_face
+from faceline.faces.decoding import decode, encode_png
+from faceline.faces.detection import Face
+from faceline.faces.quality import measure
+from faceline.params import parse_settings
+from stages.crop import verdict
+
+PLAIN: dict[str, Any] = {
+    "min_score": 0.9,
+    "margin": 0.0,
+    "fill": "white",
+    "size": 32,
+    "quality": {"min_face_side": 0, "min_sharpness": 0.0, "min_brightness": 0.0},
+}
+
+
+def settings(**changes: Any) -> CropSettings:
+    return parse_settings(CropSettings, {**PLAIN, **changes}, "crop")
+
+
+def coordinates(width: int, height: int) -> np.ndarray:
+    """A picture whose red is x and whose green is y, so that a crop tells where it was taken."""
+    y, x = np.mgrid[:height, :width]
+    return np.dstack([x, y, np.full_like(x, 100)]).astype(np.uint8)
+
+
+def test_a_square_box_is_taken_as_it_is() -> None:
+    picture = coordinates(100, 80)
+    crop = crop_face(picture, Face(10, 20, 32, 32, 1.0), settings())
+    np.testing.assert_array_equal(crop, picture[20:52, 10:42])
+
+
+def test_white_fill_keeps_the_aspect_ratio_and_pads_white() -> None:
+    crop = crop_face(coordinates(100, 80), Face(10, 20, 16, 32, 1.0), settings())
+    assert (crop[:, :8] == 255).all()
+    assert (crop[:, 24:] == 255).all()
+    np.testing.assert_array_equal(crop[:, 8:24], coordinates(100, 80)[20:52, 10:26])
+
+
+def test_picture_fill_takes_the_square_from_the_picture() -> None:
+    crop = crop_face(coordinates(100, 80), Face(18, 20, 16, 32, 1.0), settings(fill="picture"))
+    np.testing.assert_array_equal(crop, coordinates(100, 80)[20:52, 10:42])
+
+
+def test_the_margin_is_a_share_of_the_box_on_each_side() -> None:
+    crop = crop_face(coordinates(100, 80), Face(26, 36, 16, 16, 1.0), settings(margin=0.5))
+    np.testing.assert_array_equal(crop, coordinates(100, 80)[28:60, 18:50])
+
+
+@pytest.mark.parametrize("fill", ["white", "picture"])
+def test_beyond_the_picture_is_white(fill: str) -> None:
+    crop = crop_face(coordinates(100, 80), Face(-16, -8, 32, 32, 1.0), settings(fill=fill))
+    assert (crop[:8] == 255).all()
+    assert (crop[:, :16] == 255).all()
+    np.testing.assert_array_equal(crop[8:, 16:], coordinates(100, 80)[:24, :16])
+
+
+def test_a_box_wholly_outside_is_white() -> None:
+    assert (crop_face(coordinates(20, 20), Face(50, 50, 10, 10, 1.0), settings()) == 255).all()
+
+
+def test_only_faces_scored_high_enough_are_counted() -> None:
+    faces = [Face(0, 0, 9, 9, 0.95), Face(0, 0, 9, 9, 0.9), Face(0, 0, 9, 9, 0.89)]
+    assert counted(faces, settings()) == faces[:2]
+
+
+def noise(side: int = 64, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def judge(picture: np.ndarray, faces: list[Face] | str, **changes: Any) -> dict[str, Any]:
+    return verdict(encode_png(picture), faces, settings(**changes), 10_000)
+
+
+FACE = Face(16, 16, 32, 32, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("faces", "reason", "detail"),
+    [
+        ([], "no_face", "0 faces"),
+        ([Face(0, 0, 9, 9, 0.5)], "no_face", "0 faces"),
+        ([FACE, FACE], "several_faces", "2 faces"),
+        ([FACE, FACE, FACE], "several_faces", "3 faces"),
+        ("ValueError: boom", "detector_failed", "boom"),
+    ],
+)
+def test_a_picture_without_exactly_one_face_is_rejected_with_the_count(faces: Any, reason: str, detail: str) -> None:
+    row = judge(noise(), faces)
+    assert row["reason"] == reason
+    assert detail in row["detail"]
+    assert "png" not in row
+
+
+def test_quality_bounds() -> None:
+    bounds = {"min_face_side": 20, "min_sharpness": 50.0, "min_brightness": 40.0}
+    assert "png" in judge(noise(), [FACE], quality=bounds)
+    assert judge(noise(), [Face(0, 0, 40, 19, 1.0)], quality=bounds)["reason"] == "face_too_small"
+    blurred = np.asarray(Image.fromarray(noise()).filter(ImageFilter.GaussianBlur(4)))
+    assert judge(blurred, [FACE], quality=bounds)["reason"] == "blurred"
+    assert judge(noise() // 8, [FACE], quality={**bounds, "min_sharpness": 0})["reason"] == "too_dark"
+
+
+def test_white_padding_does_not_pass_for_sharpness() -> None:
+    grey = np.full((64, 64, 3), 90, np.uint8)
+    grey[:, :14] = grey[:, -14:] = 255
+    assert measure(grey, 30).sharpness == 0
+
+
+def test_crops_are_lossless() -> None:
+    row = judge(noise(), [FACE])
+    np.testing.assert_array_equal(decode(row["png"], max_pixels=10_000), crop_face(noise(), FACE, settings()))
+    assert (row["face_side"], row["brightness"] > 0) == (32, True)
+
+
+@pytest.mark.parametrize("change", [{"size": 8}, {"fill": "black"}, {"margin": -0.1}, {"quality": {}}])
+def test_bad_settings(change: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=f"crop.{next(iter(change))}"):
+        settings(**change)

@@ -1,0 +1,117 @@
+"""Detection: batching, the store, and what becomes of pictures without a face or that make the detector fail."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from faceline.datasets import detections
+from faceline.datasets.detections import Part, detect_each, read_store, search, store_folder
+from faceline.datasets.tables import FACES, IMAGES
+from faceline.errors import SettingsError
+from faceline.faces.decoding import encode_png
+from faceline.faces.detection import Detector, DetectSettings, Face
+from faceline.files import write_table
+from faceline.params import parse_settings
+from stages.detect import counts, missing_parts
+
+SETTINGS = DetectSettings(enabled=False)
+
+
+class FakeDetector:
+    """Finds a face as wide as the picture's first pixel is red; of 255 it makes a mistake."""
+
+    def __init__(self, _: DetectSettings | None = None):
+        self.calls: list[int] = []
+
+    def detect(self, pictures: list[np.ndarray]) -> list[list[Face]]:
+        self.calls.append(len(pictures))
+        reds = [int(picture[0, 0, 0]) for picture in pictures]
+        if 255 in reds:
+            raise ValueError("no such red")
+        return [[Face(0, 0, red, 5, 0.9, tuple(range(10)))] if red else [] for red in reds]
+
+
+def picture(red: int) -> np.ndarray:
+    pixels = np.zeros((30, 30, 3), np.uint8)
+    pixels[0, 0, 0] = red
+    return pixels
+
+
+def images(folder: Path, *parts: list[int]) -> Path:
+    """Parts of an images table whose image_ids are the red values."""
+    for index, reds in enumerate(parts):
+        rows = [{"image_id": f"id{red}", "path": f"{red}.png", "bytes": encode_png(picture(red))} for red in reds]
+        write_table(folder / f"part-{index:05}.parquet", pa.Table.from_pylist(rows, IMAGES), IMAGES)
+    return folder
+
+
+def test_one_failing_picture_does_not_cost_the_others() -> None:
+    answers = detect_each(FakeDetector(), [picture(red) for red in (3, 255, 0, 7)])  # type: ignore[arg-type]
+    assert [a if isinstance(a, str) else [f.width for f in a] for a in answers] == [
+        [3],
+        "ValueError: no such red",
+        [],
+        [7],
+    ]
+
+
+def test_every_picture_has_a_row_and_the_store_is_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeDetector()
+    monkeypatch.setattr(detections, "_detector", lambda _: fake)
+    parts = images(tmp_path / "images", [9, 0, 255], [4, 5])
+    folder = store_folder(tmp_path / "store", SETTINGS)
+    wanted = {"id9", "id0", "id255", "id5"}
+    todo = missing_parts(parts, wanted, SETTINGS, 10_000, folder)
+    assert [part.image_ids for part in todo] == [{"id9", "id0", "id255"}, {"id5"}]
+    assert [search(part) for part in todo] == [3, 1]
+    faces = read_store(folder, wanted)
+    assert faces.schema.equals(FACES)
+    assert faces.column("image_id").to_pylist() == ["id0", "id255", "id5", "id9"]
+    assert faces.column("count").to_pylist() == [0, None, 1, 1]
+    assert faces.column("width").to_pylist() == [None, None, 5, 9]
+    assert faces.column("error").to_pylist()[1] == "ValueError: no such red"
+    assert counts(faces) == {"none": 1, "one": 2, "several": 0, "failed": 1}
+    more = missing_parts(parts, wanted | {"id4"}, SETTINGS, 10_000, folder)
+    assert [part.image_ids for part in more] == [{"id4"}]
+    assert missing_parts(parts, wanted, SETTINGS, 10_000, folder) == []
+
+
+def test_a_picture_stored_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detections, "_detector", FakeDetector)
+    parts = images(tmp_path / "images", [9, 4])
+    for ids in ({"id9"}, {"id9", "id4"}):
+        search(Part(parts / "part-00000.parquet", frozenset(ids), SETTINGS, 10_000, tmp_path / "store"))
+    assert len(list((tmp_path / "store").glob("*.parquet"))) == 2
+    assert read_store(tmp_path / "store", {"id9", "id4"}).column("image_id").to_pylist() == ["id4", "id9"]
+
+
+def test_other_settings_use_another_store(tmp_path: Path) -> None:
+    other = DetectSettings(enabled=True, thresholds=(0.5, 0.7, 0.8))
+    assert store_folder(tmp_path, DetectSettings(enabled=True)) != store_folder(tmp_path, other)
+
+
+def test_pictures_that_are_faces_already_are_taken_whole() -> None:
+    found = Detector(SETTINGS).detect([np.zeros((30, 48, 3), np.uint8)])
+    assert found == [[Face(0, 0, 48, 30, 1.0)]]
+
+
+def test_a_face_size_that_the_package_cannot_find_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"detect.min_face_size = 40"):
+        parse_settings(DetectSettings, {"enabled": True, "min_face_size": 40}, "detect")
+
+
+@pytest.mark.slow
+def test_batches_find_what_single_calls_find() -> None:
+    from mtcnn import MTCNN
+
+    from faceline.datasets.sample.picture import render_portrait
+
+    pictures = [
+        render_portrait(seed, 30, seed % 2, seed % 5, size) for seed, size in enumerate([128, 128, 200, 90, 128, 12])
+    ]
+    detector, single = Detector(DetectSettings(enabled=True)), MTCNN()
+    for image, faces in zip(pictures, detector.detect(pictures), strict=True):
+        expected = single.detect_faces(image) if image.shape[0] >= 24 else []
+        assert [(f.x, f.y, f.width, f.height) for f in faces] == [tuple(map(int, answer["box"])) for answer in expected]

@@ -1,0 +1,45 @@
+"""Near-identical pictures: every pair within the bounds is found, and nothing else."""
+
+import numpy as np
+
+from faceline.datasets.duplicates import NearIdenticalSettings, groups, near_identical
+
+
+def test_pairs_are_those_of_a_comparison_of_all_with_all() -> None:
+    rng = np.random.default_rng(0)
+    phash = rng.integers(0, 2**63, 300, dtype=np.uint64)
+    for index in range(100):  # neighbours at 0 to 9 bits, anywhere in the hash
+        bits = rng.choice(64, index % 10, replace=False).astype(np.uint64)
+        phash[200 + index] = phash[index] ^ np.bitwise_or.reduce(np.uint64(1) << bits, initial=np.uint64(0))
+    thumbnails = np.tile(rng.integers(0, 256, 361, dtype=np.uint8), (300, 1))
+    for distance in (0, 3, 8):
+        pairs = near_identical(phash, thumbnails, NearIdenticalSettings(distance=distance, correlation=0.9))
+        i, j = np.nonzero(np.bitwise_count(phash[:, None] ^ phash[None]) <= distance)
+        assert list(zip(pairs.first, pairs.second, strict=True)) == [(a, b) for a, b in zip(i, j, strict=True) if a < b]
+        assert (pairs.distance <= distance).all()
+
+
+def test_pixels_must_confirm_what_the_hash_suspects() -> None:
+    rng = np.random.default_rng(1)
+    thumbnails = rng.integers(0, 256, (3, 361), dtype=np.uint8)
+    thumbnails[1] = np.clip(thumbnails[0].astype(int) // 2 + 20, 0, 255)  # darker, flatter, the same picture
+    pairs = near_identical(np.zeros(3, np.uint64), thumbnails, NearIdenticalSettings(distance=2, correlation=0.98))
+    assert (pairs.first.tolist(), pairs.second.tolist()) == ([0], [1])
+
+
+def test_flat_pictures_are_alike_only_if_they_are_the_same() -> None:
+    thumbnails = np.array([[10] * 361, [10] * 361, [200] * 361], np.uint8)
+    pairs = near_identical(np.zeros(3, np.uint64), thumbnails, NearIdenticalSettings(distance=0, correlation=0.98))
+    assert (pairs.first.tolist(), pairs.second.tolist()) == ([0], [1])
+
+
+def test_no_picture_and_one_picture_have_no_pairs() -> None:
+    settings = NearIdenticalSettings(distance=8, correlation=0.98)
+    for count in (0, 1):
+        assert len(near_identical(np.zeros(count, np.uint64), np.zeros((count, 361), np.uint8), settings)) == 0
+
+
+def test_groups_are_connected_components() -> None:
+    labels = groups(5, np.array([0, 1]), np.array([1, 3]))
+    assert labels[0] == labels[1] == labels[3]
+    assert len(set(labels.tolist())) == 3

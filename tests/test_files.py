@@ -1,0 +1,56 @@
+"""Writing: whole or not at all, the same bytes for the same content."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from faceline.files import atomic_directory, atomic_file, digest, read_json, read_table, write_json, write_table
+
+SCHEMA = pa.schema([("a", pa.int16()), ("b", pa.string())])
+
+
+def test_a_broken_write_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), atomic_file(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_a_folder_is_replaced_whole_and_leftovers_of_a_killed_run_go(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial" / "leftover").touch()
+    with atomic_directory(path) as partial:
+        (partial / "one").touch()
+        assert not path.exists()
+    with atomic_directory(path) as partial:
+        (partial / "two").touch()
+    assert [p.name for p in path.iterdir()] == ["two"]
+    assert not (tmp_path / "out.partial").exists()
+
+
+def test_tables_have_the_schema_and_the_same_bytes(tmp_path: Path) -> None:
+    write_table(tmp_path / "1", pa.table({"b": ["x"], "a": [7], "c": [0]}), SCHEMA)
+    write_table(tmp_path / "2", pa.table({"a": pa.array([7], pa.int64()), "b": ["x"]}), SCHEMA)
+    assert read_table(tmp_path / "1").schema.equals(SCHEMA)
+    assert digest(tmp_path / "1") == digest(tmp_path / "2")
+
+
+def test_the_digest_of_a_folder_depends_on_names_and_contents(tmp_path: Path) -> None:
+    def made(name: str, text: str) -> str:
+        with atomic_directory(tmp_path / "d") as partial:
+            (partial / name).write_text(text)
+        return digest(tmp_path / "d")
+
+    assert made("a", "1") == made("a", "1")
+    assert len({made("a", "1"), made("a", "2"), made("b", "1")}) == 3
+
+
+def test_json_refuses_numbers_that_are_not_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,180 @@
+"""Metrics, slices and plots' tables against numbers worked out by hand on a dozen rows."""
+
+import json
+import math
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from faceline.datasets.tables import PREDICTIONS
+from faceline.evaluation.judged import Judged
+from faceline.evaluation.metrics import Constants, coverage, evaluate
+from faceline.evaluation.plots import PLOTS, age_errors, confusion_gender, confusion_race, roc
+
+CONSTANTS = Constants(age_median=30.0, gender_majority=0, race_majority=0)
+AGES = [5, 12, 18, 25, 25, 30, 38, 45, 52, 60, 71, 85]
+ERRORS = [1, -2, 3, 0, 5, -5, 6, -7, 8, -10, -12, -15]  # predicted minus labelled
+GENDERS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+FEMALE = [0.1, 0.2, 0.3, 0.4, 0.45, 0.6, 0.7, 0.35, 0.55, 0.8, 0.9, 0.95]  # wrong: rows 5, 6 and 7
+RACES = [0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 3]
+RACES_PREDICTED = [0, 0, 0, 0, 0, 1, 1, 1, 0, 2, 2, 2]
+
+
+def table(**changes: Any) -> pa.Table:
+    """The dozen rows, with columns replaced by `changes`."""
+    columns: dict[str, Any] = {
+        "image_id": [f"{row:064x}" for row in range(12)],
+        "age": AGES,
+        "gender": GENDERS,
+        "race": RACES,
+        "age_predicted": [age + error for age, error in zip(AGES, ERRORS, strict=True)],
+        "age_low": [age + error - 6 for age, error in zip(AGES, ERRORS, strict=True)],
+        "age_high": [age + error + 6 for age, error in zip(AGES, ERRORS, strict=True)],
+        "female_probability": FEMALE,
+        "race_probabilities": [[0.6 if code == race else 0.1 for code in range(5)] for race in RACES_PREDICTED],
+        **changes,
+    }
+    return pa.table(columns, PREDICTIONS)
+
+
+def test_age_by_hand() -> None:
+    age = evaluate(table(), CONSTANTS)["age"]
+    assert age["mae"] == round(74 / 12, 6)
+    assert age["rmse"] == round(math.sqrt(682 / 12), 6)
+    assert age["cs5"] == 0.5  # 1 2 3 0 5 5: five years is still close
+    assert (age["q25"], age["q50"], age["q75"], age["max"]) == (2.75, 5.5, 8.5, 15)
+    assert age["bias"] == round(-28 / 12, 6)
+    assert age["interval_coverage"] == round(7 / 12, 6)  # 6 years is still inside
+
+
+def test_gender_by_hand() -> None:
+    gender = evaluate(table(), CONSTANTS)["gender"]
+    assert gender["accuracy"] == 0.75
+    assert gender["precision"] == {"male": round(5 / 6, 6), "female": round(4 / 6, 6)}
+    assert gender["recall"] == {"male": round(5 / 7, 6), "female": 0.8}
+    assert gender["f1"] == round(8 / 11, 6)
+    assert gender["auc"] == round(29 / 35, 6)  # of 7 x 5 pairs, .35 is below four men and .55 below two
+
+
+def test_race_by_hand() -> None:
+    race = evaluate(table(), CONSTANTS)["race"]
+    assert race["accuracy"] == 0.75
+    f1 = (10 / 12 + 4 / 6 + 4 / 5 + 0) / 4  # white, black, asian, indian; "other" is nowhere
+    assert race["macro_f1"] == round(f1, 6)
+
+
+def test_baseline_judges_the_constants_on_the_same_rows() -> None:
+    baseline = evaluate(table(), CONSTANTS)["baseline"]
+    errors = [abs(age - 30) for age in AGES]
+    assert baseline["age"]["mae"] == round(sum(errors) / 12, 6)
+    assert baseline["age"]["rmse"] == round(math.sqrt(sum(error**2 for error in errors) / 12), 6)
+    assert baseline["age"]["cs5"] == 0.25
+    assert baseline["gender"] == {"accuracy": round(7 / 12, 6)}
+    assert baseline["race"] == {"accuracy": 0.5}
+
+
+def test_slices_are_formed_by_the_labels_and_counted() -> None:
+    slices = evaluate(table(), CONSTANTS)["slices"]
+    assert list(slices["age"]) == ["0-8", "9-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70-79", "80+"]
+    assert slices["age"]["30-39"] == {
+        "age": {"mae": 5.5, "bias": 0.5, "n": 2},
+        "gender": {"accuracy": 0.0, "n": 2},
+        "race": {"accuracy": 0.5, "n": 2},
+    }
+    assert slices["gender"]["female"]["age"] == {"mae": 10.4, "bias": -7.2, "n": 5}
+    assert slices["race"]["indian"]["race"] == {"accuracy": 0.0, "n": 1}
+    assert "other" not in slices["race"]
+
+
+def test_rows_without_a_label_are_masked_for_that_target_only() -> None:
+    ages = [None, *AGES[1:]]
+    genders = [*GENDERS[:5], None, *GENDERS[6:]]
+    metrics = evaluate(table(age=ages, gender=genders), CONSTANTS)
+    assert metrics["rows"] == 12
+    assert metrics["age"]["mae"] == round(73 / 11, 6)
+    assert metrics["gender"]["accuracy"] == round(9 / 11, 6)
+    assert metrics["race"]["accuracy"] == 0.75
+    assert "0-8" not in metrics["slices"]["age"]
+    assert metrics["slices"]["gender"]["male"]["gender"]["n"] == 6
+    assert metrics["slices"]["age"]["30-39"]["gender"]["n"] == 1
+
+
+def test_a_target_that_the_bundle_lacks_is_absent() -> None:
+    none = [None] * 12
+    metrics = evaluate(table(age_predicted=none, age_low=none, age_high=none, race_probabilities=none), CONSTANTS)
+    assert "age" not in metrics
+    assert "race" not in metrics
+    assert set(metrics["baseline"]) == {"gender"}
+    assert set(metrics["slices"]["race"]["white"]) == {"gender"}
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        table(),
+        table(gender=[0] * 12),
+        table(gender=[1] * 12, female_probability=[0.1] * 12),
+        table(age_low=[None] * 12, age_high=[None] * 12),
+        table(age=[None] * 12, gender=[None] * 12, race=[None] * 12),
+        table().slice(0, 0),
+    ],
+    ids=["whole", "one gender", "never right", "no interval", "no labels", "no rows"],
+)
+def test_nothing_is_nan(predictions: pa.Table) -> None:
+    json.dumps(evaluate(predictions, CONSTANTS), allow_nan=False)
+
+
+def test_what_one_gender_does_not_define_is_left_out() -> None:
+    gender = evaluate(table(gender=[0] * 12), CONSTANTS)["gender"]
+    assert "auc" not in gender
+    assert gender["recall"] == {"male": 0.5}
+    assert gender["precision"] == {"male": 1.0, "female": 0.0}
+
+
+def test_without_a_constant_there_is_no_baseline_for_it() -> None:
+    assert set(evaluate(table(), Constants(age_median=30.0))["baseline"]) == {"age"}
+
+
+def test_coverage_tells_detection_from_label_rules() -> None:
+    assert coverage(readable=1000, cleaned=800, judged=760) == {
+        "readable": 1000,
+        "cleaned": 800,
+        "judged": 760,
+        "share": 0.95,
+        "label_rules": 0.8,
+    }
+    assert coverage(0, 0, 0)["share"] == 0.0
+
+
+def test_a_confusion_plot_has_a_hundred_rows_a_label() -> None:
+    rows = confusion_gender(Judged.of(table())).value_counts().to_dict()
+    assert rows == {("male", "male"): 71, ("male", "female"): 29, ("female", "female"): 80, ("female", "male"): 20}
+    races = confusion_race(Judged.of(table()))
+    assert races["actual"].value_counts().to_dict() == {"white": 100, "black": 100, "asian": 100, "indian": 100}
+    assert set(races[races["actual"] == "indian"]["predicted"]) == {"asian"}
+
+
+def test_the_roc_curve_runs_from_corner_to_corner() -> None:
+    curve = roc(Judged.of(table()))
+    assert curve.iloc[0].tolist() == [0.0, 0.0]
+    assert curve.iloc[-1].tolist() == [1.0, 1.0]
+    assert (curve["fpr"].diff().dropna() >= 0).all()
+
+
+def test_errors_beyond_the_limit_are_counted_at_the_end() -> None:
+    errors = age_errors(Judged.of(table(age=[*AGES[:-1], 116])))  # predicted 70
+    assert errors.iloc[0].tolist() == [-39, round(1 / 12, 4)]
+    assert errors["share"].sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_plots_stay_small_and_keep_their_columns() -> None:
+    many = pa.concat_tables([table()] * 500)
+    nothing = table(
+        age_predicted=[None] * 12, female_probability=[None] * 12, race_probabilities=[None] * 12, gender=[None] * 12
+    )
+    for name, plot in PLOTS.items():
+        full, empty = plot(Judged.of(many)), plot(Judged.of(nothing))
+        assert 0 < len(full) <= 500, name
+        assert len(empty) == 0, name
+        assert list(empty.columns) == list(full.columns), name

@@ -1,0 +1,58 @@
+"""Settings: read, frozen, and refused with a line that says what is wrong."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from faceline.errors import SettingsError
+from faceline.params import Settings, chosen, read_settings
+
+
+class Toy(Settings):
+    size: int
+    name: str = "x"
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "dataset: a\nrecipe: r\ndatasets: {a: {toy: {size: 3}}, b: {toy: {size: x, colour: red}}}\nrecipes: {r: {}}\n"
+    )
+    return path
+
+
+def test_a_section_is_read_as_its_class_and_frozen(params: Path) -> None:
+    toy = read_settings(Toy, "datasets", "a", "toy", path=params)
+    assert toy == Toy(size=3)
+    with pytest.raises(ValidationError):
+        toy.size = 4  # type: ignore[misc]
+
+
+def test_every_fault_is_named_with_its_key_and_value(params: Path) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(Toy, "datasets", "b", "toy", path=params)
+    assert "datasets.b.toy.size = 'x'" in caught.value.message
+    assert "datasets.b.toy.colour is not a setting (its value: 'red')" in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_an_unknown_name_is_answered_with_those_that_there_are(params: Path) -> None:
+    params.write_text(params.read_text().replace("dataset: a", "dataset: c"))
+    with pytest.raises(SettingsError, match="'c' is not in 'datasets'; allowed: a, b"):
+        chosen(params)
+
+
+def test_the_choice(params: Path) -> None:
+    assert chosen(params) == ("a", "r")
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "is not valid YAML"), (None, "is missing")])
+def test_a_file_that_cannot_be_read(params: Path, text: str | None, message: str) -> None:
+    if text is None:
+        params.unlink()
+    else:
+        params.write_text(text)
+    with pytest.raises(SettingsError, match=message):
+        chosen(params)

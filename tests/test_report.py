@@ -1,0 +1,231 @@
+"""The page and the card from small tables: whole, and with parts missing."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from click.testing import CliRunner
+
+from faceline.datasets.labels import TARGETS
+from faceline.evaluation.card import model_card
+from faceline.evaluation.judged import Judged
+from faceline.evaluation.material import Material, gather
+from faceline.evaluation.metrics import Constants, coverage, evaluate
+from faceline.evaluation.page import page
+from faceline.evaluation.pictures import ReportSettings, random_crops, thumbnails, worst
+from faceline.evaluation.sections import FEW, slice_rows, steps, verdicts, words
+from faceline.files import read_table, write_json
+from stages import report as stage
+from tests.builders import CONSTANTS, World, world
+
+SECTIONS = ["steps", "gates", "labels", "by-gender", "crops", "learning"]
+SECTIONS += ["metrics", "slices", "answers", "worst", "reading"]
+SETTINGS = ReportSettings(seed=1, grid=12, worst=5)
+FAILED = {
+    "gate": "crop",
+    "success": False,
+    "skipped": [],
+    "expectations": [
+        {
+            "expectation": "expect_column_values_to_be_between",
+            "column": "sharpness",
+            "expected": {"min_value": 4},
+            "observed": {"unexpected": 2, "of": 55},
+            "success": False,
+            "share": 0.036,
+            "examples": [{"image_id": "abc<b>", "sharpness": 1.5}],
+            "reason": "a blurred face teaches nothing",
+        }
+    ],
+}
+CARD = {
+    "licence": "Synthetic faces & nothing else",
+    "recipe": {"digest": "r" * 64},
+    "networks": [{"targets": ["age", "gender"], "parameters": 883746}],
+    "age_interval": {"half_width": 8.25, "coverage": 0.9},
+}
+
+
+class Page(HTMLParser):
+    """What a page holds: section ids, and every reference that a browser would follow."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.sections: list[str] = []
+        self.references: list[str] = []
+        self.images: list[dict[str, str | None]] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.add(tag)
+        self.references += [values[name] or "" for name in ("src", "href", "srcset", "data") if name in values]
+        if tag == "section":
+            self.sections.append(str(values["id"]))
+        if tag == "img":
+            self.images.append(values)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> World:
+    root = tmp_path_factory.mktemp("project")
+    tables = world(root / "data")
+    models = root / "models"
+    models.mkdir()
+    (tables / "bundle").rename(models / "bundle")
+    (tables / "history.csv").rename(models / "history.csv")
+    metrics = evaluate(read_table(tables / "evaluate/predictions.parquet"), Constants(**CONSTANTS))
+    write_json(models / "metrics.json", {**metrics, "coverage": coverage(60, 58, 55)})
+    write_json(models / "bundle/card.json", CARD)
+    write_json(tables / "gates/crop.json", FAILED)
+    return tables
+
+
+@pytest.fixture(scope="module")
+def material(made: World) -> Material:
+    return gather(made.root, made.root.parent / "models")
+
+
+@pytest.fixture(scope="module")
+def text(material: Material) -> str:
+    return page(material, "sample", "compact", SETTINGS)
+
+
+def test_every_section_is_there(text: str) -> None:
+    shown = Page(text)
+    assert shown.sections == SECTIONS
+    assert {f"#{name}" for name in SECTIONS} <= set(shown.references)
+
+
+def test_nothing_is_loaded_from_anywhere(text: str) -> None:
+    shown = Page(text)
+    assert all(reference.startswith(("#", "data:")) for reference in shown.references)
+    assert not shown.tags & {"script", "iframe", "object", "embed", "base"}
+    assert not re.search(r"url\(|@import|https?://", text)
+
+
+def test_every_picture_has_words(text: str) -> None:
+    shown = Page(text)
+    assert len(shown.images) > 12 + 10
+    assert all(image.get("alt") for image in shown.images)
+
+
+def test_the_same_tables_give_the_same_page(material: Material, text: str) -> None:
+    assert page(material, "sample", "compact", SETTINGS) == text
+
+
+def test_a_failed_gate_is_shown_with_its_rows_and_others_as_not_run(material: Material, text: str) -> None:
+    assert "crop: failed" in text
+    assert "image_id abc&lt;b&gt;, sharpness 1.5" in text
+    assert text.count(": not run") == 7
+    crop = next(verdict for verdict in verdicts(material.gates) if verdict.gate == "crop")
+    assert (crop.met, crop.total) == (0, 1)
+
+
+def test_without_predictions_the_page_says_so(material: Material) -> None:
+    text = page(replace(material, predictions=None, metrics=None), "sample", "compact", SETTINGS)
+    assert Page(text).sections == SECTIONS
+    assert "There are no predictions yet." in text
+    assert "There are no metrics yet." in text
+
+
+def test_a_page_of_nothing_has_every_section(tmp_path: Path) -> None:
+    nothing = gather(tmp_path / "data", tmp_path / "models")
+    text = page(nothing, "sample", "compact", SETTINGS)
+    assert Page(text).sections == SECTIONS
+    assert Page(text).images == []
+    assert "Not measured yet" in model_card(nothing, "sample", "compact")
+
+
+def test_a_target_that_was_not_judged_is_not_drawn(material: Material) -> None:
+    assert material.predictions is not None
+    assert material.metrics is not None
+    names = material.predictions.schema.names
+    unknown = pa.nulls(len(material.predictions), pa.list_(pa.float32(), 5))
+    predictions = material.predictions.set_column(names.index("race_probabilities"), "race_probabilities", unknown)
+    metrics = {key: value for key, value in material.metrics.items() if key != "race"}
+    text = page(replace(material, predictions=predictions, metrics=metrics), "sample", "compact", SETTINGS)
+    assert "Confusion matrix of gender" in text
+    assert "Confusion matrix of race" not in text
+    assert "Race right" not in text
+
+
+def test_rows_at_every_step_add_up(material: Material) -> None:
+    found = {step.stage: step for step in steps(material.summaries)}
+    assert list(found) == ["ingest", "clean", "detect", "crop", "split", "shard", "evaluate"]
+    assert (found["ingest"].rows_in, found["ingest"].kept, found["ingest"].rejected) == (61, 60, [("empty_file", 1)])
+    assert found["crop"].kept_share == 55 / 61
+    for step in found.values():
+        assert step.rows_in == step.kept + sum(count for _, count in step.rejected)
+
+
+def test_a_skipped_rule_is_told() -> None:
+    summary = {"rows_in": 3, "kept": 3, "rejected": {}, "skipped": {"second_face": "second_face_score"}}
+    (step,) = steps({"clean": summary})
+    assert step.notes == ["rule second_face skipped: the source has no second_face_score"]
+
+
+def test_the_worst_come_first(material: Material) -> None:
+    assert material.predictions is not None
+    judged = Judged.of(material.predictions)
+    ages = worst(judged, "age", 5)
+    assert all(shown.lines[2] in ("error +2.0 years", "error -2.0 years") for shown in ages)
+    wrong = {judged.image_id[row] for row in range(60) if judged.race[row] != judged.race_predicted[row]}
+    assert {shown.image_id for shown in worst(judged, "race", 100)} == wrong
+    assert worst(judged, "gender", 1)[0].lines[:2] == ("label male", "predicted female")
+
+
+def test_the_grid_is_random_but_the_same(material: Material) -> None:
+    first = random_crops(material.crops, material.kept, SETTINGS)
+    assert first == random_crops(tuple(reversed(material.crops)), material.kept, SETTINGS)
+    assert first != random_crops(material.crops, material.kept, SETTINGS.model_copy(update={"seed": 2}))
+    assert len({shown.image_id for shown in first}) == 12
+    assert set(thumbnails(material.crops, [shown.image_id for shown in first])) == {shown.image_id for shown in first}
+
+
+def test_groups_keep_their_order_and_few_rows_are_marked(material: Material) -> None:
+    assert material.metrics is not None
+    shuffled = {"slices": {by: dict(sorted(groups.items())) for by, groups in material.metrics["slices"].items()}}
+    rows = slice_rows(shuffled)
+    assert [row["group"] for row in rows if row["by"] == "gender"] == ["male", "female"]
+    assert [row["group"] for row in rows if row["by"] == "race"] == ["white", "black", "asian", "indian", "other"]
+    assert all(row["few"] == (row["n"] < FEW) for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "told"),
+    [
+        (None, "years", "–"),
+        (4.567, "years", "4.57 years"),
+        (-0.001, "signed", "+0.00 years"),
+        (0.9234, "share", "92.3%"),
+        (0.98765, "number", "0.988"),
+    ],
+)
+def test_numbers_bear_their_unit(value: float | None, unit: str, told: str) -> None:
+    assert words(value, unit) == told
+
+
+def test_the_card_tells_what_matters(material: Material) -> None:
+    card = model_card(material, "sample", "compact")
+    for heading in ("Intended use", "Data and licence", "What the labels are", "Metrics", "Errors by group", "Limits"):
+        assert f"\n## {heading}\n" in card
+    assert "Synthetic faces & nothing else" in card
+    assert "883,746 parameters" in card
+    assert "| Gender: accuracy |" in card
+    assert "drawn by a program" in card
+    assert "drawn by a program" not in model_card(material, "utkface", "compact")
+    assert all(target.capitalize() in card for target in TARGETS)
+
+
+def test_the_stage_writes_page_and_card(made: World, tmp_path: Path) -> None:
+    options = ["--data", made.root, "--models", made.root.parent / "models"]
+    options += ["--card", tmp_path / "CARD.md", "--output", tmp_path / "report"]
+    result = CliRunner().invoke(stage.main, [str(option) for option in options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "report/index.html").stat().st_size > 10_000
+    assert (tmp_path / "CARD.md").read_text().startswith("# Model card: ")

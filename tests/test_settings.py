@@ -1,0 +1,81 @@
+"""The first stage: every setting is checked before any work."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from faceline.files import read_json
+from stages.settings import main
+from tests.imports import ROOT
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "params.yaml"
+
+
+def change(path: Path, key: str, value: Any) -> None:
+    yaml = YAML()
+    params = yaml.load(path)
+    *above, last = key.split(".")
+    place = params
+    for part in above:
+        place = place[part]
+    place[last] = value
+    yaml.dump(params, path)
+
+
+def run() -> Any:
+    return CliRunner().invoke(main, ["--output", "settings"])
+
+
+DATASETS = list(YAML(typ="safe").load(ROOT / "params.yaml")["datasets"])
+RECIPES = list(YAML(typ="safe").load(ROOT / "params.yaml")["recipes"])
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_every_dataset_is_allowed(params: Path, dataset: str) -> None:
+    change(params, "dataset", dataset)
+    assert run().exit_code == 0
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_is_allowed_and_its_networks_are_known(params: Path, recipe: str) -> None:
+    change(params, "recipe", recipe)
+    result = run()
+    assert result.exit_code == 0, result.output
+    digests = read_json(params.parent / "settings" / "network.json")
+    assert all(len(digest) == 64 for digest in digests.values())
+    assert digests
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("dataset", "utk", "'utk' is not in 'datasets'; allowed: imdb_wiki, manifest"),
+        ("recipe", "big", "'big' is not in 'recipes'; allowed: compact"),
+        ("datasets.sample.clean.ages", 3, "datasets.sample.clean.ages is not a setting"),
+        ("datasets.sample.clean.age", {"minimum": 99, "maximum": 9}, "minimum 99 is above maximum 9"),
+        ("datasets.sample.split.fractions.train", 0.9, "add up to 1.2; they must add up to 1"),
+        ("datasets.sample.gates.crop.max_rejected", 1.5, "gates.crop.max_rejected = 1.5"),
+        ("datasets.sample.ingest.sources", [], "datasets.sample.ingest.sources"),
+        ("recipes.compact.networks", [{"network": "vgg99", "targets": {}}], "no such network; allowed: compact"),
+        ("sample.faces", -1, "sample.faces = -1"),
+        ("shard.formats", ["csv"], "shard.formats.0 = 'csv'"),
+    ],
+)
+def test_a_bad_setting_is_one_clear_line_and_nothing_is_written(
+    params: Path, key: str, value: Any, message: str
+) -> None:
+    change(params, key, value)
+    result = run()
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (params.parent / "settings").exists()

@@ -1,0 +1,192 @@
+"""Archives: the same members through every kind, and each hostile one refused in one line."""
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faceline.datasets.sources import archive
+from faceline.datasets.sources.archive import members
+from faceline.errors import PictureError, SourceError
+
+FILES = {"a/one.jpg": b"1" * 512, "a/two.jpg": b"", "b.txt": b"3" * 700}
+
+
+def tar_of(path: Path, *infos: tarfile.TarInfo, mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for info in infos:
+            tar.addfile(info, io.BytesIO(b"x" * info.size) if info.isreg() else None)
+    return path
+
+
+def info(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.size, made.type, made.linkname = size, kind, link
+    return made
+
+
+def make_folder(root: Path) -> Path:
+    for name, data in FILES.items():
+        (root / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "folder" / name).write_bytes(data)
+    return root / "folder"
+
+
+def make_tar(root: Path) -> Path:
+    with tarfile.open(root / "x.tar", "w") as tar:
+        tar.add(make_folder(root), ".")
+    return root / "x.tar"
+
+
+def make_tar_gz(root: Path) -> Path:
+    (root / "x.tgz").write_bytes(gzip.compress(make_tar(root).read_bytes()))
+    return root / "x.tgz"
+
+
+def make_zip(root: Path) -> Path:
+    with zipfile.ZipFile(root / "x.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a/", b"")
+        for name, data in FILES.items():
+            packed.writestr(name, data)
+    return root / "x.zip"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        for member in members(path):
+            member.read()
+    assert path.name in caught.value.message
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.parametrize("make", [make_folder, make_tar, make_tar_gz, make_zip])
+def test_every_kind_gives_the_same_files(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = make(tmp_path)
+    assert {member.name: member.read() for member in members(path)} == FILES
+    assert {member.name: member.size for member in members(path)} == {name: len(data) for name, data in FILES.items()}
+
+
+def test_a_symbolic_link_to_an_archive_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    link = tmp_path / "raw" / "x.tar"
+    link.symlink_to(make_tar(tmp_path))
+    assert len(list(members(link))) == len(FILES)
+
+
+def test_a_folder_is_read_sorted(tmp_path: Path) -> None:
+    for name in ("c.jpg", "a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [member.name for member in members(tmp_path)] == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("name", ["../x.jpg", "/etc/x.jpg", "a/../../x.jpg", "a\\..\\x.jpg", "a\nb.jpg"])
+def test_names_that_point_outside_are_refused(name: str, tmp_path: Path) -> None:
+    assert "not allowed" in refusal(tar_of(tmp_path / "x.tar", info(name)))
+    assert "not allowed" in refusal(tar_of(tmp_path / "x.tar.gz", info(name), mode="w:gz"))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr(name, b"x")
+    assert "not allowed" in refusal(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_are_refused(kind: bytes, tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", info("ok.jpg", 9), info("bad.jpg", kind=kind, link="/etc/passwd"))
+    assert "'bad.jpg' is a link" in refusal(path)
+
+
+def test_links_in_a_zip_or_folder_are_refused(tmp_path: Path) -> None:
+    linked = zipfile.ZipInfo("bad.jpg")
+    linked.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr(linked, "/etc/passwd")
+    assert "'bad.jpg' is a link" in refusal(tmp_path / "x.zip")
+    folder = make_folder(tmp_path)
+    (folder / "bad.jpg").symlink_to("/etc/passwd")
+    assert "'bad.jpg' is a link" in refusal(folder)
+    (folder / "bad.jpg").unlink()
+    os.mkfifo(folder / "bad.jpg")
+    assert "'bad.jpg' is a link" in refusal(folder)
+
+
+@pytest.mark.parametrize("make", [make_tar, make_tar_gz, make_zip])
+def test_an_archive_cut_off_anywhere_is_refused(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = make(tmp_path)
+    whole = path.read_bytes()
+    end = len(make_tar(tmp_path).read_bytes().rstrip(b"\0")) if path.suffix == ".tar" else len(whole)
+    for share in (0.3, 0.6, 0.9):
+        path.write_bytes(whole[: int(end * share)])
+        assert "damaged or cut off" in refusal(path)
+
+
+def test_a_tar_cut_off_between_two_members_is_refused(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", info("a.jpg", 512), info("b.jpg", 512))
+    path.write_bytes(path.read_bytes()[:1024])
+    assert "without the mark" in refusal(path)
+
+
+def test_a_damaged_header_is_refused_not_taken_for_the_end(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", info("a.jpg", 512), info("b.jpg", 512))
+    data = bytearray(path.read_bytes())
+    data[1024 + 150] ^= 1  # the checksum of the second header
+    path.write_bytes(data)
+    assert "damaged" in refusal(path)
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(b"<html>" * 100)
+    assert "allowed: a folder, .tar, .tar.gz, .zip" in refusal(tmp_path / "x.tar")
+    (tmp_path / "x.gz").write_bytes(gzip.compress(b"no tar" * 1000))
+    assert "damaged" in refusal(tmp_path / "x.gz")
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_an_archive_that_expands_too_far_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 2**16)
+    path = tmp_path / f"bomb.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("bomb.jpg", bytes(2**21))
+    else:
+        tar_of(path, info("bomb.jpg", 2**21), mode="w:gz")
+    assert "expands to" in refusal(path)
+
+
+def test_a_large_member_is_not_read(tmp_path: Path) -> None:
+    (member,) = members(tar_of(tmp_path / "x.tar", info("big.jpg", 100)))
+    with pytest.raises(PictureError) as caught:
+        member.read(limit=99)
+    assert caught.value.reason == "too_many_bytes"
+
+
+def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 2)
+    assert "more than 2 members" in refusal(make_tar(tmp_path))
+
+
+def test_a_giant_extended_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "x.tar", info("n" * 2**17, 1))
+    assert "a header of" in refusal(path)
+
+
+def test_a_negative_size_is_refused(tmp_path: Path) -> None:
+    bad = info("x.jpg")
+    bad.pax_headers = {"size": "-1024"}
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(bad)
+    assert "negative size" in refusal(tmp_path / "x.tar")
+
+
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    path = make_zip(tmp_path)
+    data = bytearray(path.read_bytes())
+    position = data.find(b"PK\1\2")
+    data[position + 8] |= 1  # the flag in the central directory
+    path.write_bytes(data)
+    assert "encrypted" in refusal(path)
