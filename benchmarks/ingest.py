@@ -107,7 +107,7 @@ def measure_once(folder: Path, layout: str) -> dict[str, float]:
     output = folder / "ingest"
     output.mkdir()
     start = time.perf_counter()
-    summary = ingest(folder, settings, output, os.cpu_count() or 1)
+    summary = ingest(folder, settings, output, len(os.sched_getaffinity(0)))
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"rows": summary["kept"], "seconds": round(seconds, 2), "peak_bytes": peak}

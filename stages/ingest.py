@@ -52,7 +52,7 @@ def main(raw: Path, output: Path) -> None:
     dataset, _ = chosen()
     settings = read_settings(IngestSettings, "datasets", dataset, "ingest")
     with atomic_directory(output) as folder, progress() as tick:
-        summary = ingest(raw, settings, folder, os.cpu_count() or 1, tick)
+        summary = ingest(raw, settings, folder, len(os.sched_getaffinity(0)), tick)
     rejected = ", ".join(f"{reason} {count}" for reason, count in summary["rejected"].items()) or "none"
     click.echo(f"ingest: {summary['rows_in']} rows, {summary['kept']} kept; rejected: {rejected}")
 

@@ -30,7 +30,10 @@ def test_an_encoded_row_is_always_the_same() -> None:
 
 def test_dataset_streams_the_files_in_order(tmp_path: Path) -> None:
     shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord",), rows=20, seed=1))
-    ids = [item["image_id"].decode() for item in dataset(shard_files(shards, "train", "tfrecord")).map(parse).as_numpy_iterator()]
+    ids = [
+        item["image_id"].decode()
+        for item in dataset(shard_files(shards, "train", "tfrecord")).map(parse).as_numpy_iterator()
+    ]
     assert ids == [row["image_id"] for row in rows(ROWS["train"], 0)]
 
 

@@ -97,7 +97,9 @@ def test_a_row_without_its_crop_stops_the_stage(tables: Path) -> None:
 def test_crops_of_several_sizes_stop_the_stage(tables: Path) -> None:
     data = rows(40, 0)
     small = data[0]["png"][:16] + (12).to_bytes(4) + data[0]["png"][20:]
-    part = [{"image_id": row["image_id"], "png": small if index == 0 else row["png"]} for index, row in enumerate(data[:25])]
+    part = [
+        {"image_id": row["image_id"], "png": small if index == 0 else row["png"]} for index, row in enumerate(data[:25])
+    ]
     write_part(tables, 0, part)
     result = run(tables)
     assert result.exit_code == 2

@@ -27,7 +27,7 @@ class Material:
     assignment: pd.DataFrame | None  # image_id, subset
     history: pd.DataFrame | None  # a row an epoch
     card: dict[str, Any] | None  # of the bundle
-    bundle_digest: str | None
+    bundle_digest: str | None  # of the card, which has those of the networks
     metrics: dict[str, Any] | None
     predictions: pa.Table | None
     crops: tuple[Path, ...]  # the parts of the table of crops
@@ -35,7 +35,7 @@ class Material:
 
 def gather(data: Path, models: Path) -> Material:
     """Read what lies below the folders `data` and `models`."""
-    history, bundle = models / "history.csv", models / "bundle"
+    history, card = models / "history.csv", models / "bundle" / "card.json"
     return Material(
         summaries=_each(STAGES, lambda stage: data / FOLDERS.get(stage, stage) / "summary.json"),
         gates=_each(GATES, lambda gate: data / "gates" / f"{gate}.json"),
@@ -43,8 +43,8 @@ def gather(data: Path, models: Path) -> Material:
         kept=_frame(data / "clean" / "kept.parquet", ["image_id", *LABELS]),
         assignment=_frame(data / "split" / "assignment.parquet", ["image_id", "subset"]),
         history=pd.read_csv(history) if history.exists() else None,
-        card=_json(bundle / "card.json"),
-        bundle_digest=digest(bundle) if bundle.exists() else None,
+        card=_json(card),
+        bundle_digest=digest(card) if card.exists() else None,
         metrics=_json(models / "metrics.json"),
         predictions=_table(data / "evaluate" / "predictions.parquet"),
         crops=tuple(sorted((data / "crop" / "faces").glob("part-*.parquet"))),

@@ -17,7 +17,7 @@ from faceline.datasets.sample.settings import SampleSettings
 YOUNGEST, ELDEST = 9, 99  # years; ordinary ages lie between the bounds that cleaning sets by default
 FIRST_PAGE, PAGE_STEP = 1_000_000, 97  # page ids; the step spreads them over the folders named by their last two digits
 NAMELESS = 20  # one subject of so many has no name, as in WIKI
-PICTURES = (1, 1, 2, 1, 3)  # how many there are of one subject after another
+PICTURES = (1, 1, 2, 1, 3, 1, 2)  # of one subject after another; as many entries as share no factor with 2 and 5
 GIVEN_NAMES = ("Ada", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gia", "Hal", "Ida", "Jon")
 
 

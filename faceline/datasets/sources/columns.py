@@ -1,5 +1,8 @@
 """Reading some columns of a CSV or Parquet table as text, whatever their types."""
 
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,6 +11,8 @@ import pyarrow.parquet as pq
 
 from faceline.errors import SourceError
 
+LONGEST_HEADER = 2**16  # characters; of the first line of a CSV
+
 
 def read_columns(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> pa.Table:
     """The `required` columns of a table and those of the `optional` that it has, as strings; nothing else is read.
@@ -15,28 +20,32 @@ def read_columns(path: Path, required: tuple[str, ...], optional: tuple[str, ...
     Raises:
         SourceError: the file is not such a table, or lacks a required column; the message names it.
     """
-    try:
-        names = column_names(path)
-        wanted = wanted_columns(path, names, required, optional)
+    wanted = wanted_columns(path, required, optional)
+    with damage_named(path):
         if _is_parquet(path):
             table = pq.ParquetFile(path).read(columns=wanted)
         else:
             table = pc.read_csv(path, convert_options=as_text(wanted))
         return pa.table({name: table.column(name).cast(pa.string()).combine_chunks() for name in wanted})
-    except (pa.ArrowException, OSError) as error:
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn what the libraries raise on a table that they cannot read into a SourceError that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeError, csv.Error) as error:
         raise SourceError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from None
 
 
-def column_names(path: Path) -> list[str]:
-    """The names of a table's columns."""
-    if _is_parquet(path):
-        return list(pq.ParquetFile(path).schema_arrow.names)
-    with pc.open_csv(path, convert_options=pc.ConvertOptions(check_utf8=False)) as reader:
-        return list(reader.schema.names)
+def wanted_columns(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> list[str]:
+    """Which columns of a table are to be read.
 
-
-def wanted_columns(path: Path, names: list[str], required: tuple[str, ...], optional: tuple[str, ...]) -> list[str]:
-    """Those of `names` that are to be read; SourceError where a required one is missing."""
+    Raises:
+        SourceError: a required one is missing; the message lists what there is.
+    """
+    with damage_named(path):
+        names = _column_names(path)
     missing = [name for name in required if name not in names]
     if missing:
         raise SourceError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(names)}")
@@ -53,6 +62,13 @@ def as_text(columns: list[str]) -> pc.ConvertOptions:
         null_values=[""],
         quoted_strings_can_be_null=True,
     )
+
+
+def _column_names(path: Path) -> list[str]:
+    if _is_parquet(path):
+        return list(pq.ParquetFile(path).schema_arrow.names)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader([file.readline(LONGEST_HEADER)]), [])
 
 
 def _is_parquet(path: Path) -> bool:

@@ -5,7 +5,6 @@ a square number of pixels settles the size; a row with another number, or with a
 rejected as `malformed_pixels`.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import isqrt
@@ -13,13 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.csv as pc
 
-from faceline.datasets.sources.columns import as_text, column_names, wanted_columns
+from faceline.datasets.sources.columns import as_text, damage_named, wanted_columns
 from faceline.datasets.sources.source import Item, Labels, Reading, Rejection, Sample, SourceSettings, raw_file
 from faceline.datasets.sources.values import parse_age, parse_gender, parse_race
-from faceline.errors import SourceError
 from faceline.faces.decoding import encode_png
 
 ADVICE = "It is a CSV with the columns age, ethnicity, gender, img_name and pixels."
@@ -35,11 +32,8 @@ def read(source: SourceSettings, folder: Path, salt: str) -> Reading:
         SourceError: the file is missing, or lacks a column.
     """
     file = raw_file(folder, source.file, ADVICE)
-    try:
-        columns = wanted_columns(file, column_names(file), COLUMNS, ())
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(file, error) from None
-    return Reading(FIELDS, _Rows(source.prefix).items(file, columns), Counter())
+    columns = wanted_columns(file, COLUMNS, ())
+    return Reading(FIELDS, _Rows(source.prefix).items(file, columns))
 
 
 @dataclass
@@ -56,14 +50,11 @@ class _Rows:
         """The items of all rows in order, but rows with too few or many fields after the block that they stand in."""
         options = pc.ReadOptions(block_size=BLOCK, use_threads=False)
         parsing = pc.ParseOptions(newlines_in_values=False, invalid_row_handler=self._skip)
-        try:
-            with pc.open_csv(file, options, parsing, as_text(columns)) as reader:
-                for batch in reader:
-                    for number in range(batch.num_rows):
-                        yield self._item({name: batch.column(name)[number].as_py() for name in columns})
-                    yield from self._broken()
-        except (pa.ArrowException, OSError) as error:
-            raise _unreadable(file, error) from None
+        with damage_named(file), pc.open_csv(file, options, parsing, as_text(columns)) as reader:
+            for batch in reader:
+                for number in range(batch.num_rows):
+                    yield self._item({name: batch.column(name)[number].as_py() for name in columns})
+                yield from self._broken()
         yield from self._broken()
 
     def _skip(self, row: pc.InvalidRow) -> str:
@@ -106,7 +97,3 @@ class _Rows:
         if levels.min() < 0 or levels.max() > 255:
             raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; allowed: 0 to 255")
         return levels.astype(np.uint8).reshape(self.side, self.side)
-
-
-def _unreadable(file: Path, error: Exception) -> SourceError:
-    return SourceError(f"{file} cannot be read as a CSV: {' '.join(str(error).split())}")

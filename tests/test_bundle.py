@@ -1,0 +1,171 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faceline.errors import BundleError, PictureError
+from faceline.faces.cropping import CropSettings, crop_face
+from faceline.faces.decoding import encode_png
+from faceline.faces.detection import DetectSettings, Face
+from faceline.files import read_json, write_json
+from faceline.learning.bundle import Predictor, write_bundle
+from faceline.learning.calibration import conformal_half_width
+from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards, read_card
+from faceline.learning.training import Trained, build
+from faceline.params import read_settings
+from tests.toys import RECIPE, SIDE, recipe
+
+FACES = [Face(2, 3, 20, 26, 0.99), Face(30, 8, 18, 20, 0.95), Face(0, 0, 30, 30, 0.3)]
+
+
+class Finds:
+    """A detector that finds the same faces everywhere, but none in a black picture."""
+
+    def detect(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
+        return [FACES if picture.any() else [] for picture in pictures]
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """An untrained bundle for all three targets."""
+    return write(tmp_path / "bundle")
+
+
+def write(folder: Path, *targets: str) -> Path:
+    entry = RECIPE["networks"][0]
+    learned = {name: head for name, head in entry["targets"].items() if name in targets or not targets}
+    settings = recipe(networks=[{**entry, "targets": learned}])
+    folder.mkdir()
+    crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
+    write_bundle(
+        folder,
+        [Trained(entry, build(entry, settings), []) for entry in settings.networks],
+        settings,
+        name="toy",
+        dataset="toys",
+        licence="CC0-1.0",
+        decode=DecodeSettings(max_pixels=10_000, min_side=16),
+        detect=DetectSettings(enabled=True),
+        crop=crop,
+        shards=Shards(digest="0" * 64, rows={"train": 1, "val": 1, "test": 1}, crop_size=SIDE),
+        constants=Constants(age_mean=30, age_median=30, gender=0, race=None),
+        validation={"rows": 1},
+        age_interval=AgeInterval(coverage=0.9, half_width=7.5) if "age" in learned else None,
+    )
+    return folder
+
+
+def picture(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (40, 60, 3)).astype(np.uint8)
+
+
+def test_answers_have_their_shapes_and_bounds(bundle: Path) -> None:
+    crops = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3)).astype(np.uint8)
+    answers = Predictor(bundle).predict_crops(crops)
+    assert answers.age is not None
+    assert answers.age_low is not None
+    assert answers.female_probability is not None
+    assert answers.race_probabilities is not None
+    assert answers.age.shape == answers.female_probability.shape == (5,)
+    assert answers.age.dtype == np.float32
+    assert np.allclose(answers.age_high, answers.age + 7.5)
+    assert np.allclose(answers.age_low, np.maximum(answers.age - 7.5, 0))
+    assert answers.race_probabilities.shape == (5, 5)
+    assert np.allclose(answers.race_probabilities.sum(axis=1), 1)
+
+
+def test_no_crops_give_no_answers(bundle: Path) -> None:
+    answers = Predictor(bundle).predict_crops(np.zeros((0, SIDE, SIDE, 3), np.uint8))
+    assert answers.age is not None
+    assert answers.age.shape == (0,)
+
+
+def test_an_absent_target_is_none(tmp_path: Path) -> None:
+    predictor = Predictor(write(tmp_path / "bundle", "gender"), Finds())
+    answers = predictor.predict_crops(np.zeros((2, SIDE, SIDE, 3), np.uint8))
+    assert answers.age is answers.age_low is answers.race_probabilities is None
+    face = predictor.predict([encode_png(picture(1))])[0][0]
+    assert face.age is None
+    assert 0 <= (face.female_probability or -1) <= 1
+
+
+def test_crops_of_another_shape_are_refused(bundle: Path) -> None:
+    with pytest.raises(ValueError, match=r"not uint8 \(n, 24, 24, 3\)"):
+        Predictor(bundle).predict_crops(np.zeros((1, 30, 30, 3), np.uint8))
+
+
+def test_a_picture_goes_the_way_of_training(bundle: Path) -> None:
+    predictor = Predictor(bundle, Finds())
+    pictures = [picture(1), np.zeros((40, 60, 3), np.uint8), picture(2)]
+    found = predictor.predict([encode_png(pixels) for pixels in pictures])
+    assert [[answer.face for answer in answers] for answers in found] == [FACES[:2], [], FACES[:2]]
+    for pixels, answers in zip(pictures, found, strict=True):
+        for answer in answers:
+            crop = crop_face(pixels, answer.face, predictor.card.crop)
+            assert np.array_equal(answer.crop, crop)
+            alone = predictor.predict_crops(crop[None])
+            assert alone.age is not None
+            assert alone.race_probabilities is not None
+            assert answer.age == pytest.approx(float(alone.age[0]), abs=1e-3)
+            assert answer.race_probabilities == pytest.approx(alone.race_probabilities[0].tolist(), abs=1e-4)
+
+
+def test_pictures_are_decoded_within_the_bounds_of_the_card(bundle: Path) -> None:
+    predictor = Predictor(bundle, Finds())
+    with pytest.raises(PictureError) as caught:
+        predictor.predict([encode_png(np.zeros((8, 40, 3), np.uint8))])
+    assert caught.value.reason == "too_small"
+
+
+def test_an_altered_network_is_refused(bundle: Path) -> None:
+    file = bundle / read_card(bundle).networks[0].file
+    file.write_bytes(file.read_bytes() + b"x")
+    with pytest.raises(BundleError, match="not the file that the card names"):
+        Predictor(bundle)
+
+
+def test_a_missing_network_is_refused(bundle: Path) -> None:
+    (bundle / read_card(bundle).networks[0].file).unlink()
+    with pytest.raises(BundleError, match="is missing"):
+        Predictor(bundle)
+
+
+def test_a_network_outside_the_bundle_is_refused(bundle: Path, tmp_path: Path) -> None:
+    card = read_json(bundle / "card.json")
+    name = card["networks"][0]["file"]
+    (bundle / name).rename(tmp_path / name)
+    card["networks"][0]["file"] = f"../{name}"
+    write_json(bundle / "card.json", card)
+    with pytest.raises(BundleError, match="is missing"):
+        Predictor(bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "has format 2; this version reads format 1"),
+        ({"input": {}}, "input.size"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_card_of_another_version_is_refused(bundle: Path, changes: dict[str, object], message: str) -> None:
+    write_json(bundle / "card.json", {**read_json(bundle / "card.json"), **changes})
+    with pytest.raises(BundleError) as caught:
+        read_card(bundle)
+    assert message in caught.value.message
+
+
+def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"card\.json is missing"):
+        read_card(tmp_path)
+
+
+def test_the_interval_covers_what_it_promises() -> None:
+    random = np.random.default_rng(1)
+    covered = []
+    for _ in range(300):
+        half_width = conformal_half_width(np.abs(random.normal(size=50)), 0.9)
+        covered.append((np.abs(random.normal(size=200)) <= half_width).mean())
+    assert np.mean(covered) == pytest.approx(0.9, abs=0.02)
+    assert conformal_half_width(np.array([1.0, 3.0]), 0.9) == 3

@@ -1,0 +1,283 @@
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from click.testing import CliRunner
+from ruamel.yaml import YAML
+
+from faceline.datasets.records import ShardSettings
+from faceline.errors import SourceError
+from faceline.files import write_json
+from faceline.gates.passes import write_pass
+from faceline.learning import checkpoint, heads, inputs, training
+from faceline.learning.augmentation import augment
+from faceline.learning.card import read_card
+from faceline.learning.inputs import Subset
+from faceline.learning.pixels import prepare
+from faceline.learning.recipe import Age, Augmentation, Recipe
+from faceline.params import section
+from stages.train import main
+from tests.toys import RECIPE, ROWS, SIDE, recipe, write_shards
+
+SETTINGS = ShardSettings(formats=("tfrecord",), rows=20, seed=1)
+
+
+class Killed(Exception):
+    """Stands for a kill: the process ends where it is raised."""
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shards(tmp_path_factory.mktemp("toys") / "shards", SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def trained(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> training.Trained:
+    return train(recipe(), shards, tmp_path_factory.mktemp("store"))
+
+
+def train(settings: Recipe, shards: Path, store: Path, say: Any = lambda line: None) -> training.Trained:
+    return training.train(settings, shards, store, say)[0]
+
+
+def same(first: keras.Model, second: keras.Model) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+
+
+def test_the_same_shards_and_recipe_give_the_same_weights(
+    shards: Path, trained: training.Trained, tmp_path: Path
+) -> None:
+    again = train(recipe(), shards, tmp_path)
+    assert same(again.model, trained.model)
+    assert again.history == trained.history
+    assert not same(train(recipe(seed=2, epochs=1), shards, tmp_path / "other").model, trained.model)
+
+
+@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw", "weight_decay": 0.01, "ema_momentum": 0.9}])
+def test_a_killed_training_goes_on_to_the_same_end(shards: Path, tmp_path: Path, optimizer: dict[str, Any]) -> None:
+    settings = recipe(optimizer={**RECIPE["optimizer"], **optimizer})
+    whole = train(settings, shards, tmp_path / "whole")
+    said: list[str] = []
+
+    def die_after_the_first(line: str) -> None:
+        said.append(line)
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(settings, shards, tmp_path / "killed", die_after_the_first)
+    resumed = train(settings, shards, tmp_path / "killed", said.append)
+    assert [line.split(", ")[0] for line in said] == [
+        f"compact-age-gender-race: epoch {epoch}/3" for epoch in (1, 2, 3)
+    ]
+    assert same(resumed.model, whole.model)
+    assert resumed.history == whole.history
+
+
+def test_a_finished_training_is_not_trained_again(shards: Path, tmp_path: Path) -> None:
+    first = train(recipe(epochs=1), shards, tmp_path)
+    assert same(train(recipe(epochs=1), shards, tmp_path, pytest.fail).model, first.model)
+
+
+def test_the_best_weights_are_kept_and_training_stops_early(shards: Path, tmp_path: Path) -> None:
+    wild = {"name": "adam", "learning_rate": 0.5}
+    settings = recipe(optimizer=wild, epochs=9, early_stopping={"patience": 1}, schedule={"name": "constant"})
+    result = train(settings, shards, tmp_path)
+    losses = [row["val_loss"] for row in result.history]
+    assert len(losses) < 9
+    assert losses[-1] >= min(losses)
+    entry = settings.networks[0]
+    training._compile(result.model, entry, settings, 1)
+    judged = result.model.evaluate(
+        inputs.judging(Subset.of(shards, "val"), settings, entry.targets.names), return_dict=True, verbose=0
+    )
+    assert judged["loss"] == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_the_learning_rate_falls_on_a_plateau(shards: Path, tmp_path: Path) -> None:
+    still = {"name": "rmsprop", "learning_rate": 1e-12}
+    schedule = {"name": "plateau", "factor": 0.5, "patience": 1, "minimum": 4e-13}
+    # Frozen weights, but the statistics of normalization go on settling, so the loss may still fall for a while.
+    result = train(recipe(optimizer=still, schedule=schedule, epochs=8), shards, tmp_path)
+    rates = [row["learning_rate"] for row in result.history]
+    fell = [
+        row["val_loss"] >= min(r["val_loss"] for r in result.history[:i]) for i, row in enumerate(result.history) if i
+    ]
+    for before, after, held in zip(rates[1:], rates[2:], fell, strict=False):
+        assert after == pytest.approx(max(before / 2, 4e-13) if held else before)
+    assert any(fell)
+
+
+def test_other_shards_recipe_or_network_have_other_checkpoints(shards: Path, tmp_path: Path) -> None:
+    other = write_shards(tmp_path / "shards", SETTINGS.model_copy(update={"rows": 10}))
+    settings = recipe()
+    folders = {
+        training.checkpoints(tmp_path, shards, settings),
+        training.checkpoints(tmp_path, other, settings),
+        training.checkpoints(tmp_path, shards, recipe(seed=2)),
+    }
+    assert len(folders) == 3
+    assert training.checkpoints(tmp_path, shards, recipe()) in folders
+
+
+def test_a_checkpoint_brings_back_every_variable(tmp_path: Path) -> None:
+    settings = recipe()
+    models = []
+    for seed in (1, 2):
+        keras.utils.set_random_seed(seed)
+        model = training.build(settings.networks[0], settings)
+        training._compile(model, settings.networks[0], settings, 1)
+        models.append(model)
+    progress = checkpoint.Progress(epoch=2, best=1.5, waited=1, history=[{"epoch": 1}])
+    checkpoint.save(tmp_path / "x.npz", models[0], models[0].get_weights(), progress)
+    best, found = checkpoint.restore(tmp_path / "x.npz", models[1])
+    assert found == progress
+    assert all(np.array_equal(a, b) for a, b in zip(best, models[0].get_weights(), strict=True))
+    for a, b in zip(models[0].variables, models[1].variables, strict=True):
+        assert np.array_equal(a.numpy(), b.numpy()), a.path
+    assert any("seed_generator" in variable.path for variable in models[0].variables)
+
+
+def test_a_missing_label_has_no_weight(shards: Path) -> None:
+    batch = next(iter(inputs.judging(Subset.of(shards, "val"), recipe(), ("age", "race"))))
+    pictures, labels, weights = batch
+    assert pictures.shape == (16, 16, 16, 3)
+    assert weights["race"].numpy().tolist() == [float(index % 3 != 0) for index in range(16)]
+    assert weights["age"].numpy().min() == 1
+    assert labels["race"].numpy().min() >= 0
+
+
+def test_epochs_differ_and_an_epoch_can_be_had_again(shards: Path) -> None:
+    settings = recipe()
+    subset = Subset.of(shards, "train")
+    steps = inputs.steps(subset, settings)
+    assert steps == ROWS["train"] // 16
+    whole = [batch[0].numpy() for batch in inputs.training(subset, settings, ("age",), 0)]
+    later = [batch[0].numpy() for batch in inputs.training(subset, settings, ("age",), 1)]
+    assert len(whole) == steps * 3
+    assert not np.array_equal(whole[0], whole[steps])
+    assert all(np.array_equal(a, b) for a, b in zip(whole[steps:], later, strict=True))
+
+
+def test_augmentation_that_changes_nothing_is_plain_resizing() -> None:
+    crops = np.random.default_rng(1).integers(0, 256, (4, 24, 24, 3)).astype(np.uint8)
+    seed = tf.constant([1, 2], tf.int64)
+    assert np.allclose(augment(tf.constant(crops), 24, seed, Augmentation()), crops, atol=1e-3)
+
+
+def test_every_augmentation_keeps_shape_and_range_and_follows_its_seed() -> None:
+    settings = Augmentation(
+        flip=True,
+        smallest_crop=0.7,
+        zoom=0.2,
+        rotation=40,
+        shear=10,
+        brightness=0.3,
+        contrast=0.3,
+        saturation=0.3,
+        erase=0.3,
+    )
+    crops = tf.constant(np.random.default_rng(1).integers(0, 256, (8, 40, 40, 3)).astype(np.uint8))
+    first, again, other = (
+        augment(crops, 16, tf.constant([1, number], tf.int64), settings).numpy() for number in (1, 1, 2)
+    )
+    assert first.shape == (8, 16, 16, 3)
+    assert first.min() >= 0
+    assert first.max() <= 255
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_mirroring_mirrors_some_pictures_exactly() -> None:
+    crops = np.random.default_rng(1).integers(0, 256, (32, 16, 16, 3)).astype(np.uint8)
+    varied = augment(tf.constant(crops), 16, tf.constant([1, 1], tf.int64), Augmentation(flip=True)).numpy()
+    mirrored = [np.allclose(new, old[:, ::-1], atol=0.01) for new, old in zip(varied, crops, strict=True)]
+    same_as_before = [np.allclose(new, old, atol=0.01) for new, old in zip(varied, crops, strict=True)]
+    assert sum(mirrored) + sum(same_as_before) == 32
+    assert 0 < sum(mirrored) < 32
+
+
+def test_grey_pictures_have_one_scaled_channel() -> None:
+    white = tf.constant(np.full((1, 8, 8, 3), 255, np.uint8))
+    assert np.allclose(prepare(white, 4, grey=True), np.ones((1, 4, 4, 1)), atol=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["dldl", "crossentropy"])
+def test_losses_over_bins_are_lowest_at_the_label(loss: str) -> None:
+    function = heads.loss(Age(loss=loss))
+    bins = np.arange(117)
+    outputs = [np.exp(-0.5 * ((bins - age) / 2.5) ** 2)[None] for age in (20, 30, 60)]
+    losses = [float(np.mean(function(np.array([[30.0]]), (out / out.sum()).astype(np.float32)))) for out in outputs]
+    assert losses[1] == min(losses)
+    assert losses[2] > losses[0]
+
+
+def test_years_are_the_expectation_over_bins_or_the_number() -> None:
+    outputs = np.zeros((1, 117), np.float32)
+    outputs[0, [20, 30]] = 0.5
+    assert heads.years(outputs).tolist() == [25]
+    assert heads.years(np.array([[31.5], [-2.0]], np.float32)).tolist() == [31.5, 0]
+
+
+def test_shards_without_validation_rows_are_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "manifest.json", {"rows": {"train": 0, "val": 0, "test": 0}, "formats": ["tfrecord"]})
+    with pytest.raises(SourceError, match="has no rows in train"):
+        train(recipe(), tmp_path, tmp_path)
+
+
+def write_params(crop_size: int) -> None:
+    two = [
+        {"network": "compact", "arguments": {"width": 2}, "targets": {"age": {"loss": "mae"}}},
+        {"network": "compact", "arguments": {"width": 2}, "targets": {"gender": {"loss": "crossentropy"}}},
+    ]
+    sample = section("datasets", "sample", path=Path(__file__).parent.parent / "params.yaml")
+    sample["crop"]["size"] = crop_size
+    params = {
+        "dataset": "toy",
+        "recipe": "two",
+        "datasets": {"toy": sample},
+        "recipes": {"two": {**RECIPE, "networks": two, "epochs": 2}},
+    }
+    with Path("params.yaml").open("w") as file:
+        YAML(typ="safe", pure=True).dump(params, file)
+
+
+def run_stage(shards: Path) -> Any:
+    write_pass(Path("gates"), "shard", shards)
+    options = {"shards": shards, "gates": "gates", "store": "store", "history": "history.csv", "output": "bundle"}
+    return CliRunner().invoke(main, [f"--{name}={value}" for name, value in options.items()])
+
+
+def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(SIDE)
+    result = run_stage(shards)
+    assert result.exit_code == 0, result.output
+    history = pd.read_csv("history.csv")
+    assert history["network"].tolist() == ["compact-age"] * 2 + ["compact-gender"] * 2
+    assert history["epoch"].tolist() == [1, 2, 1, 2]
+    assert history["val_age_mae"].notna().tolist() == [True, True, False, False]
+    assert history["val_gender_accuracy"].notna().tolist() == [False, False, True, True]
+    assert np.isfinite(history[["loss", "val_loss", "learning_rate"]]).all(axis=None)
+    card = read_card(Path("bundle"))
+    assert card.targets == ("age", "gender")
+    assert {network.file for network in card.networks} == {"compact-age.keras", "compact-gender.keras"}
+    assert card.constants.model_dump() == {"age_mean": 40, "age_median": 30, "gender": 1, "race": 3}
+    assert card.age_interval is not None
+    assert card.validation["age"]["mae"] == pytest.approx(history["val_age_mae"][:2].min(), abs=20)
+    assert list(Path("store").iterdir()) == []
+
+
+def test_the_stage_refuses_shards_of_another_crop_size(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(72)
+    result = run_stage(shards)
+    assert result.exit_code == 2
+    assert "24 pixels a side, but datasets.toy.crop.size is 72" in result.output
