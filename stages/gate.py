@@ -6,19 +6,21 @@ Exits 3 if the table does not pass. Run it with `dvc repro gate@clean`, or
     python -m stages.gate clean --table data/clean --beside data/ingest --output data/gates
 """
 
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.box import SIMPLE
 from rich.table import Table
 
+from faceline.console import stderr
 from faceline.errors import GateError
 from faceline.files import write_json
 from faceline.gates.expectations import NAMES, Gate, Inputs
 from faceline.gates.passes import pass_file, write_pass
 from faceline.gates.suite import run
-from faceline.gates.verdict import Verdict, told
+from faceline.gates.verdict import Verdict
 from faceline.params import chosen, read_settings
 
 
@@ -29,15 +31,20 @@ def load(name: str) -> Gate:
 
 
 def summary(verdict: Verdict) -> Table:
-    """What was expected of a table that passed, as a table for people."""
-    table = Table(title=f"gate {verdict.gate}: passed, {verdict.met} of {len(verdict.findings)} expectations met")
-    for heading in ("table", "column", "expected", "observed"):
-        table.add_column(heading, overflow="fold")
+    """What was found of a table that passed, a line for each frame judged."""
+    lines: dict[str, list[str]] = {}
     for finding in verdict.findings:
-        observed = f"all {finding.observed['of']} rows" if isinstance(finding.observed, dict) else str(finding.observed)
-        table.add_row(finding.table, finding.column or "", told(finding), observed)
+        told = lines.setdefault(finding.table, [])
+        if isinstance(finding.observed, int | float):
+            told.append(f"{finding.column or 'rows'} {finding.observed}")
+    met = Counter(finding.table for finding in verdict.findings)
+    table = Table(title=f"gate {verdict.gate} passed", box=SIMPLE)
     if verdict.skipped:
-        table.caption = "not judged: " + "; ".join(verdict.skipped)
+        table.caption = f"not judged: {'; '.join(verdict.skipped)}"
+    for heading in ("judged", "expectations met", "observed"):
+        table.add_column(heading)
+    for name, told in lines.items():
+        table.add_row(name, str(met[name]), ", ".join(told))
     return table
 
 
@@ -62,7 +69,7 @@ def main(name: str, table: Path, beside: Path, output: Path, store: Path | None)
     if gate.accept:
         gate.accept(inputs)
     write_pass(output, name, table)
-    Console(stderr=True).print(summary(verdict))
+    stderr().print(summary(verdict))
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
             recipe,
             name=name,
             dataset=dataset,
-            licence=str(ingest.get("licence", "not stated")),
+            licence=section("datasets", dataset, "ingest", "licence"),
             decode=decode,
             detect=detect,
             crop=crop,

@@ -60,7 +60,7 @@ def test_a_column_of_another_type_is_named(made: World) -> None:
     frame = pd.read_parquet(made / "clean/kept.parquet")
     frame.astype({"age": "float64"}).to_parquet(made / "clean/kept.parquet")
     verdict = judge(made, "clean")
-    types = next(finding for finding in verdict.findings if finding.table == "kept.parquet, types")
+    types = next(finding for finding in verdict.findings if finding.table == "clean/kept.parquet, types")
     assert {"column": "kept.parquet: age", "type": "double", "declared": "int16"} in types.examples
 
 
@@ -69,7 +69,7 @@ def test_a_missing_or_damaged_table_fails(made: World, damage: str) -> None:
     (made / "clean/kept.parquet").unlink()
     if damage == "not Parquet":
         (made / "clean/kept.parquet").write_bytes(b"PAR1 but cut")
-    assert ("kept.parquet, columns", None) in failures(judge(made, "clean"))
+    assert ("clean/kept.parquet, columns", None) in failures(judge(made, "clean"))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +196,11 @@ def test_detect_names_every_fault(made: World) -> None:
         ("pictures", "faces"): [of(12)],
         ("pictures", "ordered"): sorted([of(TWO_FACES), of(FAILED), of(13)]),
     }
+
+
+def test_detect_asks_for_no_landmarks(made: World) -> None:
+    spoil(made / "detect/faces.parquet", lambda frame: frame.assign(landmarks=None))
+    assert judge(made, "detect").success
 
 
 def test_detect_bounds_the_whole(good: World) -> None:

@@ -9,7 +9,7 @@ from faceline.learning import networks
 from faceline.learning.recipe import Recipe
 from faceline.learning.training import build
 from faceline.params import read_settings, section
-from tests.toys import RECIPE, recipe
+from tests.toys import network, recipe
 
 COUNTS = {"system-b-age": 31_716_033, "system-b-gender": 63_074_753, "system-d": 883_746}
 
@@ -27,7 +27,7 @@ def test_every_recipe_is_allowed_and_builds(name: str) -> None:
 def test_width_sets_the_size_of_the_compact_network() -> None:
     counts = {}
     for width in (6, 24):
-        entry = {**RECIPE["networks"][0], "arguments": {"width": width}}
+        entry = {**network(), "arguments": {"width": width}}
         settings = recipe(networks=[entry], input_size=64)
         counts[width] = build(settings.networks[0], settings).count_params()
     assert 100_000 < counts[6] < 115_000
@@ -47,13 +47,13 @@ def test_width_sets_the_size_of_the_compact_network() -> None:
 )
 def test_a_wrong_network_is_named_with_what_is_allowed(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        recipe(networks=[{**RECIPE["networks"][0], **changes}])
+        recipe(networks=[{**network(), **changes}])
     assert message in caught.value.message
 
 
 def test_a_target_has_one_network() -> None:
     with pytest.raises(SettingsError, match="each target has one network; age, gender, race has several"):
-        recipe(networks=RECIPE["networks"] * 2)
+        recipe(networks=[network(), network()])
 
 
 def test_shared_parts_are_no_networks() -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import tarfile
+import zipfile
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -58,10 +59,8 @@ def wiki(sample: Path) -> dict[str, np.ndarray]:
 def pictures(sample: Path) -> dict[str, bytes]:
     """The bytes of each picture by its path in wiki.mat."""
     with tarfile.open(sample / "wiki_crop.tar") as archive:
-        files = {member.name: archive.extractfile(member) for member in archive}
-    return {
-        name.removeprefix("wiki_crop/"): file.read() for name, file in files.items() if file and name.endswith(".jpg")
-    }
+        files = {member.name: archive.extractfile(member) for member in archive if member.name.endswith(".jpg")}
+        return {name.removeprefix("wiki_crop/"): file.read() for name, file in files.items() if file}
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -301,8 +300,6 @@ def test_pixels_csv_holds_48_by_48_grey_levels(tmp_path: Path) -> None:
 
 
 def test_manifest_names_the_pictures_of_its_zip(tmp_path: Path) -> None:
-    import zipfile
-
     write_sample(SMALL, "manifest", tmp_path / "out", workers=1)
     rows = read(tmp_path / "out" / "manifest.csv")
     with zipfile.ZipFile(tmp_path / "out" / "pictures.zip") as archive:

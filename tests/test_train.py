@@ -21,12 +21,14 @@ from faceline.learning.pixels import prepare
 from faceline.learning.recipe import Age, Augmentation, Recipe
 from faceline.params import section
 from stages.train import main
-from tests.toys import RECIPE, ROWS, SIDE, recipe, write_shards
+from tests.toys import RECIPE, ROWS, SIDE, network, recipe, write_shards
 
+# Keras 3.15 converts variables the old way when it saves a network.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 SETTINGS = ShardSettings(formats=("tfrecord",), rows=20, seed=1)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a kill: the process ends where it is raised."""
 
 
@@ -36,8 +38,13 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> training.Trained:
-    return train(recipe(), shards, tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def trained(shards: Path, store: Path) -> training.Trained:
+    return train(recipe(), shards, store)
 
 
 def train(settings: Recipe, shards: Path, store: Path, say: Any = lambda line: None) -> training.Trained:
@@ -54,32 +61,31 @@ def test_the_same_shards_and_recipe_give_the_same_weights(
     again = train(recipe(), shards, tmp_path)
     assert same(again.model, trained.model)
     assert again.history == trained.history
-    assert not same(train(recipe(seed=2, epochs=1), shards, tmp_path / "other").model, trained.model)
 
 
-@pytest.mark.parametrize("optimizer", [{}, {"name": "adamw", "weight_decay": 0.01, "ema_momentum": 0.9}])
-def test_a_killed_training_goes_on_to_the_same_end(shards: Path, tmp_path: Path, optimizer: dict[str, Any]) -> None:
-    settings = recipe(optimizer={**RECIPE["optimizer"], **optimizer})
-    whole = train(settings, shards, tmp_path / "whole")
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_killed_training_goes_on_to_the_same_end(
+    shards: Path, trained: training.Trained, tmp_path: Path, averaged: bool
+) -> None:
+    optimizer = {"name": "adamw", "learning_rate": 0.003, "weight_decay": 0.01, "ema_momentum": 0.9}
+    settings = recipe(optimizer=optimizer) if averaged else recipe()
+    whole = train(settings, shards, tmp_path / "whole") if averaged else trained
     said: list[str] = []
 
     def die_after_the_first(line: str) -> None:
         said.append(line)
-        raise Killed
+        raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(settings, shards, tmp_path / "killed", die_after_the_first)
     resumed = train(settings, shards, tmp_path / "killed", said.append)
-    assert [line.split(", ")[0] for line in said] == [
-        f"compact-age-gender-race: epoch {epoch}/3" for epoch in (1, 2, 3)
-    ]
+    assert [line.split(", ")[0] for line in said] == [f"system_d-age-gender: epoch {epoch}/3" for epoch in (1, 2, 3)]
     assert same(resumed.model, whole.model)
     assert resumed.history == whole.history
 
 
-def test_a_finished_training_is_not_trained_again(shards: Path, tmp_path: Path) -> None:
-    first = train(recipe(epochs=1), shards, tmp_path)
-    assert same(train(recipe(epochs=1), shards, tmp_path, pytest.fail).model, first.model)
+def test_a_finished_training_is_not_trained_again(shards: Path, trained: training.Trained, store: Path) -> None:
+    assert same(train(recipe(), shards, store, pytest.fail).model, trained.model)
 
 
 def test_the_best_weights_are_kept_and_training_stops_early(shards: Path, tmp_path: Path) -> None:
@@ -98,17 +104,11 @@ def test_the_best_weights_are_kept_and_training_stops_early(shards: Path, tmp_pa
 
 
 def test_the_learning_rate_falls_on_a_plateau(shards: Path, tmp_path: Path) -> None:
-    still = {"name": "rmsprop", "learning_rate": 1e-12}
-    schedule = {"name": "plateau", "factor": 0.5, "patience": 1, "minimum": 4e-13}
-    # Frozen weights, but the statistics of normalization go on settling, so the loss may still fall for a while.
-    result = train(recipe(optimizer=still, schedule=schedule, epochs=8), shards, tmp_path)
+    still = {"name": "rmsprop", "learning_rate": 1e-15}  # too small to change a weight, so the loss never falls
+    schedule = {"name": "plateau", "factor": 0.5, "patience": 2, "minimum": 4e-16}
+    result = train(recipe(optimizer=still, schedule=schedule, epochs=6), shards, tmp_path)
     rates = [row["learning_rate"] for row in result.history]
-    fell = [
-        row["val_loss"] >= min(r["val_loss"] for r in result.history[:i]) for i, row in enumerate(result.history) if i
-    ]
-    for before, after, held in zip(rates[1:], rates[2:], fell, strict=False):
-        assert after == pytest.approx(max(before / 2, 4e-13) if held else before)
-    assert any(fell)
+    assert rates == pytest.approx([1e-15, 1e-15, 1e-15, 5e-16, 5e-16, 4e-16])
 
 
 def test_other_shards_recipe_or_network_have_other_checkpoints(shards: Path, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_other_shards_recipe_or_network_have_other_checkpoints(shards: Path, tmp
 
 
 def test_a_checkpoint_brings_back_every_variable(tmp_path: Path) -> None:
-    settings = recipe()
+    settings = recipe(networks=[network()])
     models = []
     for seed in (1, 2):
         keras.utils.set_random_seed(seed)
@@ -144,7 +144,7 @@ def test_a_checkpoint_brings_back_every_variable(tmp_path: Path) -> None:
 def test_a_missing_label_has_no_weight(shards: Path) -> None:
     batch = next(iter(inputs.judging(Subset.of(shards, "val"), recipe(), ("age", "race"))))
     pictures, labels, weights = batch
-    assert pictures.shape == (16, 16, 16, 3)
+    assert pictures.shape == (16, 28, 28, 3)
     assert weights["race"].numpy().tolist() == [float(index % 3 != 0) for index in range(16)]
     assert weights["age"].numpy().min() == 1
     assert labels["race"].numpy().min() >= 0
@@ -229,10 +229,8 @@ def test_shards_without_validation_rows_are_refused(tmp_path: Path) -> None:
 
 
 def write_params(crop_size: int) -> None:
-    two = [
-        {"network": "compact", "arguments": {"width": 2}, "targets": {"age": {"loss": "mae"}}},
-        {"network": "compact", "arguments": {"width": 2}, "targets": {"gender": {"loss": "crossentropy"}}},
-    ]
+    whole = RECIPE["networks"][0]
+    two = [{**whole, "targets": {name: whole["targets"][name]}} for name in ("age", "gender")]
     sample = section("datasets", "sample", path=Path(__file__).parent.parent / "params.yaml")
     sample["crop"]["size"] = crop_size
     params = {
@@ -259,17 +257,18 @@ def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
     result = run_stage(shards)
     assert result.exit_code == 0, result.output
     history = pd.read_csv("history.csv")
-    assert history["network"].tolist() == ["compact-age"] * 2 + ["compact-gender"] * 2
+    assert history["network"].tolist() == ["system_d-age"] * 2 + ["system_d-gender"] * 2
     assert history["epoch"].tolist() == [1, 2, 1, 2]
     assert history["val_age_mae"].notna().tolist() == [True, True, False, False]
     assert history["val_gender_accuracy"].notna().tolist() == [False, False, True, True]
     assert np.isfinite(history[["loss", "val_loss", "learning_rate"]]).all(axis=None)
     card = read_card(Path("bundle"))
     assert card.targets == ("age", "gender")
-    assert {network.file for network in card.networks} == {"compact-age.keras", "compact-gender.keras"}
+    assert {network.file for network in card.networks} == {"system_d-age.keras", "system_d-gender.keras"}
     assert card.constants.model_dump() == {"age_mean": 40, "age_median": 30, "gender": 1, "race": 3}
     assert card.age_interval is not None
-    assert card.validation["age"]["mae"] == pytest.approx(history["val_age_mae"][:2].min(), abs=20)
+    best = history.loc[history["val_loss"][:2].idxmin()]
+    assert card.validation["age"]["mae"] == pytest.approx(best["val_age_mae"], rel=1e-4)
     assert list(Path("store").iterdir()) == []
 
 

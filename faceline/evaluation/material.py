@@ -24,7 +24,6 @@ class Material:
     gates: dict[str, dict[str, Any]]  # by gate
     labels: pd.DataFrame | None  # before cleaning: age (years), gender, race
     kept: pd.DataFrame | None  # after cleaning: image_id, age, gender, race
-    assignment: pd.DataFrame | None  # image_id, subset
     history: pd.DataFrame | None  # a row an epoch
     card: dict[str, Any] | None  # of the bundle
     bundle_digest: str | None  # of the card, which has those of the networks
@@ -41,7 +40,6 @@ def gather(data: Path, models: Path) -> Material:
         gates=_each(GATES, lambda gate: data / "gates" / f"{gate}.json"),
         labels=_frame(data / "ingest" / "labels.parquet", LABELS),
         kept=_frame(data / "clean" / "kept.parquet", ["image_id", *LABELS]),
-        assignment=_frame(data / "split" / "assignment.parquet", ["image_id", "subset"]),
         history=pd.read_csv(history) if history.exists() else None,
         card=_json(card),
         bundle_digest=digest(card) if card.exists() else None,

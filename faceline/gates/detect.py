@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from faceline.datasets.tables import FACES
-from faceline.files import read_table
 from faceline.gates.expectations import Gate, Inputs, Judged, between, equal, known, one_of, rows
 from faceline.gates.frames import counted, facts, read_frame, read_summary, shape, share
 from faceline.gates.limits import Share
@@ -44,14 +43,14 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
 
 
 def _faces(path: Path) -> pd.DataFrame:
-    """The table without its landmarks, but with `row`: what a row is, by which of its columns are null."""
-    frame: pd.DataFrame = read_table(path, ["image_id", "count", "face", *BOX, "landmarks", "error"]).to_pandas()
-    filled = frame[["face", *BOX, "landmarks"]].notna()
+    """The table with `row`: what a row is, by which of its columns are null. Not every detector finds landmarks."""
+    frame = read_frame(path, ["image_id", "count", "face", *BOX, "error"])
+    filled = frame[["face", *BOX]].notna()
     whole, bare, failed = filled.all(axis=1), ~filled.any(axis=1), frame["error"].notna()
     kinds = [whole & ~failed & (frame["count"] > 0), bare & ~failed & (frame["count"] == 0)]
     kinds.append(bare & failed & frame["count"].isna())
     frame["row"] = np.select(kinds, ["face", "no face", "failure"], "contradictory")
-    return frame.drop(columns="landmarks")
+    return frame
 
 
 def _rows(faces: pd.DataFrame, kept: int) -> Judged:
@@ -59,7 +58,7 @@ def _rows(faces: pd.DataFrame, kept: int) -> Judged:
         rows(max(kept, 1), why="a kept picture has a row at least, be it one that says that nothing was found"),
         known("image_id", why="a face belongs to a picture"),
         one_of(
-            "row", ["face", "no face", "failure"], why="a row is a whole face, or says that there is none, or the error"
+            "row", ["face", "no face", "failure"], why="a row is a whole box, or says that there is none, or the error"
         ),
         between("width", 1, None, why="a box has an area, or the crop would be empty"),
         between("height", 1, None, why="as for the width"),

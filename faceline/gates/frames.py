@@ -59,14 +59,19 @@ def shape(path: Path, schema: pa.Schema) -> Iterator[Judged]:
     names = [
         columns(schema.names, why="who reads the table selects columns by name, and writers keep the schema's order")
     ]
-    yield Judged(f"{path.name}, columns", _empty(odd), None, names, essential=True)
+    name = f"{path.parent.name}/{path.name}"
+    yield Judged(f"{name}, columns", _empty(odd), None, names, essential=True)
     types = [
-        {"column": f"{part.name}: {name}", "type": _type(found, name, schema), "declared": _type(schema, name, schema)}
+        {
+            "column": f"{part.name}: {column}",
+            "type": _type(found, column, schema),
+            "declared": _type(schema, column, schema),
+        }
         for part, found in there.items()
-        for name in dict.fromkeys([*schema.names, *found.names])
+        for column in dict.fromkeys([*schema.names, *found.names])
     ]
     same = [equal("type", "declared", why="the types are those that faceline/datasets/tables.py declares")]
-    yield Judged(f"{path.name}, types", pd.DataFrame(types), "column", same, essential=True)
+    yield Judged(f"{name}, types", pd.DataFrame(types), "column", same, essential=True)
 
 
 def rejected(path: Path, key: str) -> Judged:
@@ -112,7 +117,7 @@ def facts(
     name: str, values: Mapping[str, float], expectations: Sequence[Expectation], skipped: tuple[str, ...] = ()
 ) -> Judged:
     """A frame of one row, with a column for each number; its observed values stand in the report, met or not."""
-    return Judged(name, pd.DataFrame([{"fact": name, **values}]), "fact", expectations, skipped=skipped)
+    return Judged(name, pd.DataFrame([dict(values)]), None, expectations, skipped=skipped)
 
 
 def share(part: int, whole: int) -> float:

@@ -16,12 +16,13 @@ EXAMPLES = 20  # failing rows named in a report
 
 def run(gate: str, frames: Iterable[Judged]) -> Verdict:
     """Judge the frames one by one, each let go before the next is built; stop where an essential one fails."""
-    source = _context().data_sources.add_pandas("frames")
+    frame = _context().data_sources.add_pandas("gate").add_dataframe_asset("frame")
+    definition = frame.add_batch_definition_whole_dataframe("whole")
     findings: list[Finding] = []
     numbers: dict[str, int] = {}
     skipped: list[str] = []
     for judged in frames:
-        found = list(_judge(source, judged)) if judged.expectations else []
+        found = list(_judge(definition, judged)) if judged.expectations else []
         findings += found
         numbers |= judged.numbers
         skipped += judged.skipped
@@ -42,19 +43,17 @@ def _context() -> Any:
     return context
 
 
-def _judge(source: Any, judged: Judged) -> Iterator[Finding]:
+def _judge(definition: Any, judged: Judged) -> Iterator[Finding]:
     from great_expectations.core.expectation_suite import ExpectationSuite
 
     # Given at once: its `add_…` would let a second expectation of one type on one column replace the first.
     configurations = [_configuration(expectation, place) for place, expectation in enumerate(judged.expectations)]
     suite = ExpectationSuite(name=judged.name, expectations=configurations)
-    asset = source.add_dataframe_asset(judged.name)
-    batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": judged.frame})
+    batch = definition.get_batch({"dataframe": judged.frame})
     form: dict[str, Any] = {"result_format": "SUMMARY", "partial_unexpected_count": EXAMPLES}
     if judged.key is not None:
         form["unexpected_index_column_names"] = [judged.key]
     results = batch.validate(suite, result_format=form).results
-    source.delete_asset(judged.name)  # or its frame stays in memory
     by_place = {result.expectation_config.meta["place"]: result for result in results}  # their order is its own
     for place, expectation in enumerate(judged.expectations):
         yield _finding(judged, expectation, by_place[place])
@@ -80,9 +79,13 @@ def _finding(judged: Judged, expectation: Expectation, result: Any) -> Finding:
         success=bool(result.success),
         share=plain(unexpected / counted if counted else 0.0),
         key=judged.key,
-        examples=plain((result.result.get("partial_unexpected_index_list") or [])[:EXAMPLES]),
+        examples=plain(_examples(result)) if judged.key else [],
         reason=expectation.why,
     )
+
+
+def _examples(result: Any) -> list[Any]:
+    return (result.result.get("partial_unexpected_index_list") or [])[:EXAMPLES]
 
 
 def _observed(judged: Judged, column: str | None, result: Any) -> Any:

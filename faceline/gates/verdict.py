@@ -70,15 +70,11 @@ class Verdict:
         lines = [f"gate {self.gate} failed: {len(failed)} of {len(self.findings)} expectations were not met"]
         for finding in failed:
             place = f"{finding.table}: {finding.column}" if finding.column else finding.table
-            lines.append(f"  {place}: expected {told(finding)}, observed {_words(finding.observed)} ({finding.reason})")
+            lines.append(
+                f"  {place}: expected {_told(finding)}, observed {_words(finding.observed)} ({finding.reason})"
+            )
             lines += [f"    {_words(example)}" for example in finding.examples[:SHOWN]]
         return "\n".join(lines)
-
-
-def told(finding: Finding) -> str:
-    """What was expected, in words: `values to be between, min_value 0, max_value 116`."""
-    kind = finding.expectation.removeprefix("expect_").removeprefix("column_").removeprefix("table_").replace("_", " ")
-    return ", ".join([kind, *(f"{name} {_words(value)}" for name, value in finding.expected.items())])
 
 
 def plain(value: Any) -> Any:
@@ -94,6 +90,12 @@ def plain(value: Any) -> Any:
             return None
         return round(value, DIGITS) if math.isfinite(value) else str(value)
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _told(finding: Finding) -> str:
+    """What was expected, in words: `values to be between, min_value 0, max_value 116`."""
+    kind = finding.expectation.removeprefix("expect_").removeprefix("column_").removeprefix("table_").replace("_", " ")
+    return ", ".join([kind, *(f"{name} {_words(value)}" for name, value in finding.expected.items())])
 
 
 def _words(value: Any) -> str:

@@ -115,8 +115,12 @@ class Predictor:
         side = self.card.crop.size
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (n, {side}, {side}, 3)")
-        parts = [self._outputs(crops[start : start + BATCH]) for start in range(0, max(len(crops), 1), BATCH)]
-        outputs = {name: np.concatenate([part[name].numpy() for part in parts]) for name in self.card.targets}
+        # Some kernels can't take an empty batch, so a black crop stands in for none.
+        fed = crops if len(crops) else np.zeros((1, side, side, 3), np.uint8)
+        parts = [self._outputs(fed[start : start + BATCH]) for start in range(0, len(fed), BATCH)]
+        outputs = {
+            name: np.concatenate([part[name].numpy() for part in parts])[: len(crops)] for name in self.card.targets
+        }
         return Answers(
             **self._ages(outputs["age"]) if "age" in outputs else {},
             female_probability=outputs["gender"][:, 0] if "gender" in outputs else None,

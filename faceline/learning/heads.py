@@ -5,7 +5,7 @@ gender is the probability of female; race is a distribution over the codes. Labe
 is missing has weight 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from faceline.learning.recipe import Age, Gender, Race
 
 EPSILON = 1e-7  # keeps logarithms finite
 DLDL_EXPECTATION = 0.1  # weight of the error of the expectation beside the divergence, which has no unit
+METRICS = {"age": "mae", "gender": "accuracy", "race": "accuracy"}
 
 Head = Age | Gender | Race
 
@@ -65,16 +66,19 @@ def dldl(sigma: float) -> Any:
 
 def metric(target: str) -> Any:
     """What an epoch is judged by: absolute error in years (`mae`), or the share of right answers (`accuracy`)."""
+    name = METRICS[target]
     if target == "age":
-        return keras.metrics.MeanMetricWrapper(_years_off, name="mae")
+        return keras.metrics.MeanMetricWrapper(_years_off, name=name)
     if target == "gender":
-        return keras.metrics.BinaryAccuracy(name="accuracy")
-    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        return keras.metrics.BinaryAccuracy(name=name)
+    return keras.metrics.SparseCategoricalAccuracy(name=name)
 
 
-def metric_names(targets: Sequence[str]) -> tuple[str, ...]:
-    """What Keras calls the metric of each target: age_mae, gender_accuracy, race_accuracy."""
-    return tuple(f"{target}_{'mae' if target == 'age' else 'accuracy'}" for target in targets)
+def scores(judged: Mapping[str, float], targets: Sequence[str]) -> dict[str, float]:
+    """The metric of each target in what Keras evaluated, as age_mae, gender_accuracy, race_accuracy."""
+    names = {target: f"{target}_{METRICS[target]}" for target in targets}
+    # Keras doesn't put the name of an only output before its metric's.
+    return {name: judged[name if len(targets) > 1 else METRICS[target]] for target, name in names.items()}
 
 
 def years(outputs: np.ndarray) -> np.ndarray:

@@ -1,0 +1,73 @@
+"""A stage that is killed leaves nothing that looks finished, and the next run gives what an undisturbed one gives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from faceline.files import PARTIAL, digest
+from tests.e2e.project import Project, environment
+
+pytestmark = pytest.mark.slow
+
+STAGES = {  # stage: (what it makes, seconds after its start when it is killed)
+    "sample": ("data/raw/sample", 1.0),
+    "ingest": ("data/ingest", 1.5),
+    "clean": ("data/clean", 1.5),
+    "detect": ("data/detect", 9.0),
+    "crop": ("data/crop", 5.0),
+    "split": ("data/split", 1.5),
+    "shard": ("data/shards", 1.5),
+    "train": ("models/bundle", 20.0),
+    "evaluate": ("data/evaluate", 6.0),
+    "report": ("data/report", 3.0),
+}
+
+
+def processes(root: Path, text: str) -> list[int]:
+    """The processes that run in `root` with `text` in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if text in (entry / "cmdline").read_text().replace("\0", " ") and (entry / "cwd").resolve() == root:
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it has ended meanwhile
+    return found
+
+
+def kill_during(project: Project, stage: str, delay: float) -> None:
+    """Force a stage to run and kill -9 it, DVC and their children `delay` seconds after it has started."""
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", stage]
+    run = subprocess.Popen(
+        command, cwd=project.root, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not processes(project.root, f"-m stages.{stage}"):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(delay)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    for pid in processes(project.root, "python"):  # Dask's workers have sessions of their own
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_stage_is_made_again(built: Project, copy_of: Callable[[Project], Project], stage: str) -> None:
+    project = copy_of(built)
+    made, delay = STAGES[stage]
+    before = {table: digest(project.root / table) for table, _ in STAGES.values()}
+    kill_during(project, stage, delay)
+    assert not (project.root / made).exists() or digest(project.root / made) == before[made]
+    project.dvc("repro", "--single-item", stage)
+    assert not list((project.root / made).parent.glob(f"*{PARTIAL}"))
+    if stage != "train":  # a .keras file carries a date
+        assert digest(project.root / made) == before[made]
