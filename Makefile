@@ -3,7 +3,6 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 UV := 0.13.9
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
-export TF_CPP_MIN_LOG_LEVEL := 2
 READY := .venv/.ready
 
 .PHONY: help repro test test-slow check format demo-gate readme lock clean

@@ -6,7 +6,6 @@ finds the faces in pictures and says how old they look, of which gender and race
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from faceline.console import load_tensorflow
 from faceline.errors import PictureError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def predict(pictures: Sequence[Path], bundle: Path, as_json: bool) -> None:
 
     Exits with 1 if a picture could not be read; the others are judged all the same.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner is not news to anybody
+    load_tensorflow()
     from faceline.learning.bundle import Predictor
 
     predictor = Predictor(bundle)

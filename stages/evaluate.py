@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from rich.progress import track
 
-from faceline.console import stderr
+from faceline.console import load_tensorflow, stderr
 from faceline.datasets.records import read_manifest, read_rows
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import PREDICTIONS, REJECTED
@@ -27,14 +27,16 @@ from faceline.evaluation.plots import PLOTS
 from faceline.faces.decoding import PIXELS_LIMIT, decode
 from faceline.files import atomic_directory, read_json, write_json, write_table
 from faceline.gates.passes import require_pass
-from faceline.learning.bundle import Answers, Predictor
+
+if TYPE_CHECKING:  # the bundle imports TensorFlow, which prints its banner unless it is loaded quietly
+    from faceline.learning.bundle import Answers
 
 SUBSET = "test"
 BATCH = 256  # crops decoded at a time; bounds the memory, does not change the answers
 LABELS = ("image_id", "age", "gender", "race")
 
 
-def predict(rows: Iterable[dict[str, Any]], answer: Callable[[npt.NDArray[np.uint8]], Answers]) -> Iterator[pa.Table]:
+def predict(rows: Iterable[dict[str, Any]], answer: Callable[[npt.NDArray[np.uint8]], "Answers"]) -> Iterator[pa.Table]:
     """Tables with schema PREDICTIONS, a batch each, for rows with schema SHARD.
 
     Args:
@@ -47,7 +49,7 @@ def predict(rows: Iterable[dict[str, Any]], answer: Callable[[npt.NDArray[np.uin
         yield side_by_side(batch, answer(crops))
 
 
-def side_by_side(rows: list[dict[str, Any]], answers: Answers) -> pa.Table:
+def side_by_side(rows: list[dict[str, Any]], answers: "Answers") -> pa.Table:
     """Labels of N rows beside the N answers; what the bundle does not answer is null."""
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in LABELS}
     columns["age_predicted"] = _column(answers.age, len(rows))
@@ -101,6 +103,9 @@ def main(
     """Read, predict, write."""
     for gate, table in (("ingest", ingest), ("clean", clean), ("crop", crop), ("shard", shards), ("train", bundle)):
         require_pass(gates, gate, table)
+    load_tensorflow()
+    from faceline.learning.bundle import Predictor
+
     predictor = Predictor(bundle)
     batches = -(-read_manifest(shards)["rows"][SUBSET] // BATCH)
     answered = predict(read_rows(shards, SUBSET), predictor.predict_crops)

@@ -6,21 +6,16 @@ Exits 3 if the table does not pass. Run it with `dvc repro gate@clean`, or
     python -m stages.gate clean --table data/clean --beside data/ingest --output data/gates
 """
 
-from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
 import click
-from rich.box import SIMPLE
-from rich.table import Table
 
-from faceline.console import stderr
 from faceline.errors import GateError
 from faceline.files import write_json
 from faceline.gates.expectations import NAMES, Gate, Inputs
 from faceline.gates.passes import pass_file, write_pass
 from faceline.gates.suite import run
-from faceline.gates.verdict import Verdict
 from faceline.params import chosen, read_settings
 
 
@@ -28,24 +23,6 @@ def load(name: str) -> Gate:
     """The gate of that name; the suites of the others are not imported."""
     gate: Gate = import_module(f"faceline.gates.{name}").GATE
     return gate
-
-
-def summary(verdict: Verdict) -> Table:
-    """What was found of a table that passed, a line for each frame judged."""
-    lines: dict[str, list[str]] = {}
-    for finding in verdict.findings:
-        told = lines.setdefault(finding.table, [])
-        if isinstance(finding.observed, int | float):
-            told.append(f"{finding.column or 'rows'} {finding.observed}")
-    met = Counter(finding.table for finding in verdict.findings)
-    table = Table(title=f"gate {verdict.gate} passed", box=SIMPLE)
-    if verdict.skipped:
-        table.caption = f"not judged: {'; '.join(verdict.skipped)}"
-    for heading in ("judged", "expectations met", "observed"):
-        table.add_column(heading)
-    for name, told in lines.items():
-        table.add_row(name, str(met[name]), ", ".join(told))
-    return table
 
 
 @click.command(help=__doc__)
@@ -69,7 +46,11 @@ def main(name: str, table: Path, beside: Path, output: Path, store: Path | None)
     if gate.accept:
         gate.accept(inputs)
     write_pass(output, name, table)
-    stderr().print(summary(verdict))
+    click.echo(
+        f"gate {name} passed: {verdict.met} of {len(verdict.findings)} expectations met; see {output / name}.json"
+    )
+    for skipped in verdict.skipped:
+        click.echo(f"  not judged: {skipped}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Reads data/shards (TFRecord) and, from data/store, the checkpoint of a training 
 Run it with `dvc repro train`.
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,6 +15,7 @@ import click
 import numpy as np
 import pandas as pd
 
+from faceline.console import load_tensorflow
 from faceline.datasets.records import MANIFEST, read_manifest
 from faceline.errors import SettingsError
 from faceline.faces.cropping import CropSettings
@@ -69,7 +69,7 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
         found = f"the crops in {shards} have {manifest['crop_size']} pixels a side"
         raise SettingsError(f"{found}, but datasets.{dataset}.crop.size is {crop.size}; run `dvc repro`")
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner is not news to anybody
+    load_tensorflow()
     from faceline.learning import training
     from faceline.learning.bundle import write_bundle
     from faceline.learning.calibration import validate

@@ -208,7 +208,9 @@ def _age_range(verdict: Verdict, bounds: AgeRange) -> None:
 def _face_score(verdict: Verdict, above: float) -> None:
     score = verdict.rows["face_score"]
     verdict.reject(
-        score.isna() | score.isin([np.inf, -np.inf]), "no_face_score", lambda bad: "face_score " + bad["face_score"].astype(str)
+        score.isna() | score.isin([np.inf, -np.inf]),
+        "no_face_score",
+        lambda bad: "face_score " + bad["face_score"].astype(str),
     )
     verdict.reject(
         score <= above,

@@ -7,7 +7,6 @@ Writers, encoder, parser and readers of the format stand together here. In TFRec
 Parquet it is null. TensorFlow is imported by the functions that need it.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
+from faceline.console import load_tensorflow
 from faceline.datasets.tables import MISSING, SHARD
 from faceline.errors import SourceError
 from faceline.files import read_json, sha256_file
@@ -75,7 +75,7 @@ class TfrecordWriter(Writer):
         self._path = path
 
     def __enter__(self) -> Self:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner is not news to anybody
+        load_tensorflow()
         import tensorflow as tf
 
         self._file = tf.io.TFRecordWriter(str(self._path))
@@ -185,6 +185,7 @@ def dataset(files: "Sequence[Path] | tf.Tensor") -> "tf.data.Dataset":
     Args:
         files: paths, or a string tensor of them.
     """
+    load_tensorflow()
     import tensorflow as tf
 
     names = files if tf.is_tensor(files) else [str(file) for file in files]

@@ -5,7 +5,6 @@ wrong for pictures of mixed sizes (the boxes are shifted), and a batch of one di
 so pictures are grouped by size and a lonely one is doubled.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
+from faceline.console import load_tensorflow
 from faceline.params import Settings
 
 BATCH_PIXELS = 4_000_000  # pixels a call; bounds the memory of P-Net's first layer to about 1 GiB
@@ -65,7 +65,7 @@ class Detector:
         for network, threshold in zip(("pnet", "rnet", "onet"), settings.thresholds, strict=True):
             self._options[f"threshold_{network}"] = threshold
         if self._enabled:
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's banner is not news to anybody
+            load_tensorflow()
             from mtcnn import MTCNN
 
             self._mtcnn = MTCNN()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from faceline.console import load_tensorflow
 from faceline.errors import FacelineError
 from faceline.gates.expectations import Expectation, Gate, Inputs, Judged, absent, between, equal, exists, known, rows
 from faceline.gates.frames import facts
@@ -74,6 +75,7 @@ def _networks(history: pd.DataFrame, limits: Limits) -> Judged:
 
 def _load(bundle: Path) -> "tuple[Predictor | None, str | None]":
     """The predictor, or why there is none: of a damaged network file Keras says so in its own words."""
+    load_tensorflow()
     from faceline.learning.bundle import Predictor
 
     try:
