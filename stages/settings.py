@@ -1,8 +1,8 @@
 """Check every setting of the chosen dataset and recipe before any work.
 
-Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns nothing;
-and network.json, the code of the chosen recipe's networks as digests, on which training depends (so that a new network
-reruns no training of another). Run it with `dvc repro settings`.
+Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns
+nothing; and network.json, the code of the chosen recipe's networks as digests, on which training depends (so that a new
+network reruns no training of another). Run it with `dvc repro settings`.
 """
 
 from importlib import import_module
