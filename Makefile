@@ -47,6 +47,6 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "faceline needs Python 3.11; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv .venv
 	python -m pip install --quiet --disable-pip-version-check uv==$(UV)
-	uv pip install --quiet --python .venv/bin/python --require-hashes --requirement requirements.lock
+	uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes --requirement requirements.lock
 	uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	touch $@

@@ -26,8 +26,8 @@ def code(paths: set[str]) -> set[str]:
 def needed(stage: str) -> set[str]:
     """The code that a stage's results depend on.
 
-    Only `settings` looks at the architectures; the chosen ones reach `train` as digests in data/settings/network.json: a
-    new one must not make every training rerun.
+    Only `settings` looks at the architectures; the chosen ones reach `train` as digests in data/settings/network.json,
+    since a new one must not make every training rerun.
     """
     files = closure(f"stages/{stage}.py")
     return files | NETWORKS | SHARED_BY_NETWORKS if stage == "settings" else files - NETWORKS

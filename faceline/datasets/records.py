@@ -185,7 +185,6 @@ def dataset(files: "Sequence[Path] | tf.Tensor") -> "tf.data.Dataset":
     Args:
         files: paths, or a string tensor of them.
     """
-    load_tensorflow()
     import tensorflow as tf
 
     names = files if tf.is_tensor(files) else [str(file) for file in files]

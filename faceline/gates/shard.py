@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from faceline.console import load_tensorflow
 from faceline.datasets.labels import OLDEST
 from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, dataset, parse
 from faceline.datasets.tables import MISSING, SHARD
@@ -96,6 +97,7 @@ def _parquet(files: list[Path]) -> Iterator[pd.DataFrame]:
 
 
 def _tfrecord(files: list[Path]) -> Iterator[pd.DataFrame]:
+    load_tensorflow()
     for batch in dataset(files).map(parse).batch(BATCH).as_numpy_iterator() if files else ():
         labels = {name: np.where(batch[name] == MISSING, np.nan, batch[name]) for name in LABEL_COLUMNS}
         ids = [image_id.decode() for image_id in batch["image_id"]]
