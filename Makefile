@@ -31,8 +31,8 @@ format: $(READY) ## Format the code and mend what the linter can
 demo-gate: $(READY) ## Spoil a copy of the sample and watch a gate stop it
 	python -m demos.gate
 
-readme: $(READY) ## Put the current metrics into README.md
-	python -m docs.metrics
+readme: $(READY) ## Put the current metrics and tree into README.md
+	python -m docs.readme
 
 lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock
 	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \

@@ -25,6 +25,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from benchmarks.measuring import show_growth
 from faceline.datasets.ingestion import IngestSettings, ingest
 
 LAYOUTS = {"wiki": "wiki.tar", "utkface": "faces.tar.gz", "zip": "faces.zip"}
@@ -136,14 +137,7 @@ def main(rows: tuple[int, ...], layout: str, as_json: bool, step: str | None, fo
     if folder and step == "measure":
         return click.echo(json.dumps(measure_once(folder, layout)))
     runs = [run(layout, size) for size in sorted(rows)]
-    first, last = runs[0], runs[-1]
-    growth = (last["peak_bytes"] - first["peak_bytes"]) / max(1, last["rows"] - first["rows"])
-    if as_json:
-        return click.echo(json.dumps({"layout": layout, "runs": runs, "bytes_per_row": round(growth)}, indent=2))
-    for one in runs:
-        rate, peak = one["rows"] / one["seconds"], one["peak_bytes"] / 2**20
-        click.echo(f"{one['rows']:>9.0f} rows {one['seconds']:8.1f} s {rate:8.0f} pictures/s {peak:8.0f} MiB at most")
-    return click.echo(f"each further row: {growth:.0f} bytes")
+    return show_growth(runs, as_json, layout=layout)
 
 
 if __name__ == "__main__":

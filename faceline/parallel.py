@@ -49,7 +49,7 @@ def _client(tasks: int) -> Iterator[Client]:
     workers = min(len(os.sched_getaffinity(0)), tasks)
     # One thread a process: Dask sets OMP_NUM_THREADS to 1, TensorFlow has a variable of its own.
     environment: dict[str, Any] = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, env=environment)
+    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=environment)
     with cluster, Client(cluster) as client:
         yield client
 

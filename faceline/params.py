@@ -22,7 +22,7 @@ PARAMS = Path("params.yaml")
 class Settings(BaseModel):
     """Base of every settings class: frozen, typed, and closed to unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Settings)
@@ -42,7 +42,11 @@ def parse_settings(model: type[S], values: Any, name: str, path: Path = PARAMS) 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(f"{path}: " + "; ".join(_explain(name, item) for item in error.errors())) from None
+        faults = error.errors()
+        # Of a list whose only item is wrong pydantic says besides that it is too short.
+        short = [item for item in faults if item["type"] == "too_short" and _inside(item["loc"], faults)]
+        told = [_explain(name, item) for item in faults if item not in short]
+        raise SettingsError(f"{path}: " + "; ".join(told)) from None
 
 
 def section(*keys: str, path: Path = PARAMS) -> Any:
@@ -70,8 +74,13 @@ def _load(path: Path) -> Any:
         return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path} is missing; run from the root of the project") from None
-    except YAMLError as error:
+    except (YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _inside(place: tuple[int | str, ...], faults: list[Any]) -> bool:
+    """Whether one of the faults lies below `place`."""
+    return any(len(item["loc"]) > len(place) and item["loc"][: len(place)] == place for item in faults)
 
 
 def _explain(name: str, item: Any) -> str:

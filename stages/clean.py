@@ -21,21 +21,11 @@ from faceline.datasets.cleaning import (
     near_identical_contradictions,
 )
 from faceline.datasets.duplicates import near_identical
-from faceline.datasets.summary import summarize
-from faceline.datasets.tables import KEPT, REJECTED, THUMBNAIL
+from faceline.datasets.summary import summarize, told
+from faceline.datasets.tables import KEPT, NEAR_IDENTICAL, REJECTED, THUMBNAIL
 from faceline.files import atomic_directory, read_table, write_json, write_table
 from faceline.gates.passes import require_pass
 from faceline.params import chosen, read_settings
-
-NEAR_IDENTICAL = pa.schema(
-    [
-        ("first", pa.string()),  # image_id
-        ("second", pa.string()),
-        ("distance", pa.uint8()),  # bits by which the perceptual hashes differ
-        ("correlation", pa.float32()),  # of the thumbnails
-        ("contradicting", pa.bool_()),
-    ]
-)
 
 
 def clean(labels: pa.Table, overrides: pa.Table, settings: CleanSettings) -> tuple[Verdict, pa.Table]:
@@ -84,16 +74,22 @@ def main(ingest: Path, gates: Path, output: Path) -> None:
     kept = pa.Table.from_pandas(verdict.rows.loc[verdict.kept, KEPT.names], KEPT, preserve_index=False)
     overridden = int(labels.column("path").to_pandas().isin(overrides.column("path").to_pylist()).sum())
     contradicting = int(np.count_nonzero(twins.column("contradicting").to_numpy()))
+    summary = summarize(
+        len(labels),
+        len(kept),
+        rejected_table,
+        skipped=verdict.skipped,
+        overrides_applied=overridden,
+        near_identical={"pairs": len(twins), "contradicting": contradicting},
+    )
     with atomic_directory(output) as folder:
         write_table(folder / "kept.parquet", kept, KEPT)
         write_table(folder / "rejected.parquet", rejected_table, REJECTED)
         write_table(folder / "near_identical.parquet", twins, NEAR_IDENTICAL)
-        counts = summarize(
-            len(labels), len(kept), rejected_table, skipped=verdict.skipped, overrides_applied=overridden
-        )
-        write_json(
-            folder / "summary.json", {**counts, "near_identical": {"pairs": len(twins), "contradicting": contradicting}}
-        )
+        write_json(folder / "summary.json", summary)
+    click.echo(told("clean", summary))
+    for rule, column in verdict.skipped.items():
+        click.echo(f"  rule {rule} is skipped: the sources have no {column}")
 
 
 if __name__ == "__main__":

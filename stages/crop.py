@@ -13,7 +13,7 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faceline.datasets.summary import summarize
+from faceline.datasets.summary import summarize, told
 from faceline.datasets.tables import CROPS, REJECTED
 from faceline.faces.cropping import CropSettings, counted, crop_face
 from faceline.faces.decoding import decode, encode_png
@@ -115,7 +115,9 @@ def main(ingest: Path, clean: Path, detect: Path, gates: Path, output: Path) -> 
         done = map_parts(crop_part, parts, "crop")
         rejected = pa.concat_tables([REJECTED.empty_table(), *(table for _, table in done)])
         write_table(partial / "rejected.parquet", rejected, REJECTED)
-        write_json(partial / "summary.json", summarize(len(paths), sum(count for count, _ in done), rejected))
+        summary = summarize(len(paths), sum(count for count, _ in done), rejected)
+        write_json(partial / "summary.json", summary)
+    click.echo(told("crop", summary))
 
 
 if __name__ == "__main__":

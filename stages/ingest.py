@@ -18,6 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from faceline.console import stderr
 from faceline.datasets.ingestion import IngestSettings, ingest
+from faceline.datasets.summary import told
 from faceline.files import atomic_directory
 from faceline.params import chosen, read_settings
 
@@ -53,8 +54,7 @@ def main(raw: Path, output: Path) -> None:
     settings = read_settings(IngestSettings, "datasets", dataset, "ingest")
     with atomic_directory(output) as folder, progress() as tick:
         summary = ingest(raw, settings, folder, len(os.sched_getaffinity(0)), tick)
-    rejected = ", ".join(f"{reason} {count}" for reason, count in summary["rejected"].items()) or "none"
-    click.echo(f"ingest: {summary['rows_in']} rows, {summary['kept']} kept; rejected: {rejected}")
+    click.echo(told("ingest", summary))
 
 
 if __name__ == "__main__":

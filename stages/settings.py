@@ -1,28 +1,33 @@
-"""Check every setting of the chosen dataset and recipe before any work.
+"""Check every setting of the chosen dataset and recipe, and that the dataset's files are there, before any work.
 
 Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns
 nothing; and network.json, the code of the chosen recipe's networks as digests, on which training depends (so that a new
 network reruns no training of another). Run it with `dvc repro settings`.
 """
 
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
 import click
 
 from faceline.datasets.cleaning import CleanSettings
-from faceline.datasets.ingestion import IngestSettings
+from faceline.datasets.ingestion import IngestSettings, require_raw
 from faceline.datasets.records import ShardSettings
 from faceline.datasets.sample.settings import SampleSettings
 from faceline.datasets.splitting import SplitSettings
 from faceline.evaluation.pictures import ReportSettings
 from faceline.faces.cropping import CropSettings
 from faceline.faces.detection import DetectSettings
+from faceline.errors import SettingsError
 from faceline.files import atomic_directory, write_json
 from faceline.gates.expectations import NAMES
 from faceline.learning import networks
 from faceline.learning.recipe import Recipe
-from faceline.params import Settings, chosen, read_settings
+from faceline.params import PARAMS, Settings, chosen, read_settings, section
+
+TOP = ("dataset", "recipe", "sample", "datasets", "shard", "report", "recipes")  # the sections of params.yaml
+MADE = "sample"  # the dataset whose files the stage of that name makes
 
 OF_A_DATASET: dict[str, type[Settings]] = {
     "ingest": IngestSettings,
@@ -43,15 +48,31 @@ def check(dataset: str, recipe: str) -> Recipe:
         read_settings(limits, "datasets", dataset, "gates", gate)
     read_settings(ShardSettings, "shard")
     read_settings(ReportSettings, "report")
+    closed(TOP)
+    closed([*OF_A_DATASET, "gates"], "datasets", dataset)
+    closed(NAMES, "datasets", dataset, "gates")
     return read_settings(Recipe, "recipes", recipe)
 
 
+def closed(allowed: Collection[str], *keys: str) -> None:
+    """Refuse a key of the section under `keys` that nothing would read, as a misspelt one."""
+    for key in section(*keys):
+        if key not in allowed:
+            unknown = ".".join([*keys, str(key)])
+            raise SettingsError(f"{PARAMS}: {unknown} is not a setting; allowed: {', '.join(allowed)}")
+
+
 @click.command(help=__doc__)
+@click.option(
+    "--raw", type=click.Path(path_type=Path), default=Path("data/raw"), show_default=True, help="The datasets' files."
+)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder to write.")
-def main(output: Path) -> None:
+def main(raw: Path, output: Path) -> None:
     """Check, write."""
     dataset, name = chosen()
     recipe = check(dataset, name)
+    if dataset != MADE:
+        require_raw(raw / dataset, read_settings(IngestSettings, "datasets", dataset, "ingest"))
     with atomic_directory(output) as folder:
         (folder / "checked").write_text("every setting is allowed\n", encoding="utf-8")
         used = sorted({entry.network for entry in recipe.networks})

@@ -64,8 +64,10 @@ def main(clean: Path, crop: Path, gates: Path, output: Path) -> None:
     with atomic_directory(output) as partial:
         table = pa.Table.from_pandas(assignment, ASSIGNMENT, preserve_index=False)
         write_table(partial / "assignment.parquet", table, ASSIGNMENT)
-        counts = summarize(len(left), len(assignment), REJECTED.empty_table())
-        write_json(partial / "summary.json", {**counts, **describe(assignment, kept, settings)})
+        summary = summarize(len(left), len(assignment), REJECTED.empty_table(), **describe(assignment, kept, settings))
+        write_json(partial / "summary.json", summary)
+    subsets = ", ".join(f"{name} {rows}" for name, rows in summary["subsets"].items())
+    click.echo(f"split: {len(left)} rows in {summary['groups']} groups; {subsets}")
 
 
 if __name__ == "__main__":

@@ -99,9 +99,14 @@ def test_pictures_that_are_faces_already_are_taken_whole() -> None:
     assert found == [[Face(0, 0, 48, 30, 1.0)]]
 
 
+def test_detection_is_switched_off_by_false() -> None:
+    assert parse_settings(DetectSettings, False, "detect") == SETTINGS
+    assert parse_settings(DetectSettings, {}, "detect").enabled
+
+
 def test_a_face_size_that_the_package_cannot_find_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"detect.min_face_size = 40"):
-        parse_settings(DetectSettings, {"enabled": True, "min_face_size": 40}, "detect")
+        parse_settings(DetectSettings, {"min_face_size": 40}, "detect")
 
 
 @pytest.mark.slow

@@ -3,15 +3,17 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from faceline.errors import SettingsError
-from faceline.params import Settings, chosen, read_settings
+from faceline.params import Settings, chosen, parse_settings, read_settings
 
 
 class Toy(Settings):
     size: int
     name: str = "x"
+    bound: float = 0.0
+    inner: tuple["Toy", ...] = Field((), min_length=1)
 
 
 @pytest.fixture
@@ -38,6 +40,22 @@ def test_every_fault_is_named_with_its_key_and_value(params: Path) -> None:
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.parametrize("bound", [float("nan"), float("inf")])
+def test_a_number_is_finite(bound: float) -> None:
+    """A bound of NaN would let everything pass."""
+    with pytest.raises(SettingsError, match=r"toy.bound = (nan|inf): input should be a finite number"):
+        parse_settings(Toy, {"size": 1, "bound": bound}, "toy")
+
+
+def test_a_fault_inside_a_list_is_told_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(Toy, {"size": 1, "inner": [{"size": "x"}]}, "toy")
+    assert "toy.inner.0.size = 'x'" in caught.value.message
+    assert "at least 1 item" not in caught.value.message
+    with pytest.raises(SettingsError, match="at least 1 item"):
+        parse_settings(Toy, {"size": 1, "inner": []}, "toy")
+
+
 def test_an_unknown_name_is_answered_with_those_that_there_are(params: Path) -> None:
     params.write_text(params.read_text().replace("dataset: a", "dataset: c"))
     with pytest.raises(SettingsError, match="'c' is not in 'datasets'; allowed: a, b"):
@@ -48,11 +66,13 @@ def test_the_choice(params: Path) -> None:
     assert chosen(params) == ("a", "r")
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "is not valid YAML"), (None, "is missing")])
-def test_a_file_that_cannot_be_read(params: Path, text: str | None, message: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"), [(b"a: [", "is not valid YAML"), (b"a: \xff", "is not valid YAML"), (None, "is missing")]
+)
+def test_a_file_that_cannot_be_read(params: Path, text: bytes | None, message: str) -> None:
     if text is None:
         params.unlink()
     else:
-        params.write_text(text)
+        params.write_bytes(text)
     with pytest.raises(SettingsError, match=message):
         chosen(params)

@@ -31,6 +31,14 @@ def change(path: Path, key: str, value: Any) -> None:
     yaml.dump(params, path)
 
 
+def put(params: Path, dataset: str, name: str | None) -> None:
+    """An empty file in the dataset's folder: what is in it is for ingest to judge."""
+    if name:
+        folder = params.parent / "data" / "raw" / dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
 def run() -> Any:
     return CliRunner().invoke(main, ["--output", "settings"])
 
@@ -42,7 +50,38 @@ RECIPES = list(YAML(typ="safe").load(ROOT / "params.yaml")["recipes"])
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_dataset_is_allowed(params: Path, dataset: str) -> None:
     change(params, "dataset", dataset)
-    assert run().exit_code == 0
+    for source in YAML(typ="safe").load(params)["datasets"][dataset]["ingest"]["sources"]:
+        for name in (source["file"], source.get("pictures")):
+            put(params, dataset, name)
+    result = run()
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("dataset", "there", "message"),
+    [
+        ("utkface", None, "data/raw/utkface/UTKFace.tar.gz is missing; put it there or make it a symbolic link"),
+        ("imdb_wiki", "imdb_crop.tar", "data/raw/imdb_wiki/wiki_crop.tar is missing"),
+        ("manifest", "manifest.csv", "data/raw/manifest/pictures.zip is missing"),
+    ],
+)
+def test_a_missing_archive_stops_before_any_work(
+    params: Path, dataset: str, there: str | None, message: str
+) -> None:
+    change(params, "dataset", dataset)
+    put(params, dataset, there)
+    result = run()
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (params.parent / "settings").exists()
+
+
+def test_the_files_that_are_joined_are_asked_for_too(params: Path) -> None:
+    change(params, "dataset", "utkface")
+    change(params, "datasets.utkface.ingest.overrides", "wrong.csv")
+    put(params, "utkface", "UTKFace.tar.gz")
+    assert "data/raw/utkface/wrong.csv is missing" in run().output
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -60,6 +99,9 @@ def test_every_recipe_is_allowed_and_its_networks_are_known(params: Path, recipe
     [
         ("dataset", "utk", "'utk' is not in 'datasets'; allowed: imdb_wiki, manifest"),
         ("recipe", "big", "'big' is not in 'recipes'; allowed: compact"),
+        ("samples", {}, "samples is not a setting; allowed: dataset, recipe, sample"),
+        ("datasets.sample.claen", {}, "datasets.sample.claen is not a setting; allowed: ingest, clean"),
+        ("datasets.sample.gates.crops", {}, "datasets.sample.gates.crops is not a setting; allowed: ingest, clean"),
         ("datasets.sample.clean.ages", 3, "datasets.sample.clean.ages is not a setting"),
         ("datasets.sample.clean.age", {"minimum": 99, "maximum": 9}, "minimum 99 is above maximum 9"),
         ("datasets.sample.split.fractions.train", 0.9, "add up to 1.2; they must add up to 1"),

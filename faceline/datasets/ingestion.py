@@ -19,6 +19,7 @@ from faceline.datasets.sources.measuring import Measured, Measurer
 from faceline.datasets.sources.source import (
     LABEL_FIELDS,
     RawFile,
+    Reader,
     Reading,
     Rejection,
     SourceSettings,
@@ -30,13 +31,14 @@ from faceline.faces.decoding import PIXELS_LIMIT
 from faceline.files import read_table, write_json, write_table
 from faceline.params import Settings
 
-READERS: dict[str, Callable[[SourceSettings, Path, str], Reading]] = {
-    "imdb_wiki": imdb_wiki.read,
-    "utkface": utkface.read,
-    "pixels_csv": pixels_csv.read,
-    "manifest": manifest.read,
+READERS: dict[str, Reader] = {
+    "imdb_wiki": imdb_wiki,
+    "utkface": utkface,
+    "pixels_csv": pixels_csv,
+    "manifest": manifest,
 }
-PART_ROWS = 2_000  # pictures; a part of the images holds no more than this,
+ADVICE = "The dataset's settings name it."
+PART_ROWS = 500  # pictures; a part of the images, one worker's task later on, holds no more than this,
 PART_BYTES = 2**25  # and no picture is added to one that holds this much
 KEPT = "kept"
 BLOCK_ROWS = 8_192  # rows of a table held before they are written; fixed, because it shapes the table's bytes
@@ -61,6 +63,19 @@ class IngestSettings(Settings):
         return sources
 
 
+def require_raw(folder: Path, settings: IngestSettings) -> None:
+    """Return if every file that the settings name lies in `folder`, data/raw/<dataset>; nothing is opened.
+
+    Raises:
+        SourceError: one is not there; the message says where to put it and where to get it.
+    """
+    for source in settings.sources:
+        for name in source.files:
+            raw_file(folder, name, READERS[source.reader].ADVICE)
+    for name in filter(None, (settings.extra_labels, settings.overrides)):
+        raw_file(folder, name, ADVICE)
+
+
 def ingest(
     folder: Path, settings: IngestSettings, output: Path, workers: int, tick: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
@@ -76,7 +91,7 @@ def ingest(
     Raises:
         SourceError: a source cannot be read; before any picture is, wherever that can be known.
     """
-    readings = [READERS[source.reader](source, folder, settings.salt) for source in settings.sources]
+    readings = [READERS[source.reader].read(source, folder, settings.salt) for source in settings.sources]
     extra, overrides = _added(folder, settings)
     write_table(output / "overrides.parquet", overrides, OVERRIDES)
     measurer = Measurer(settings.max_pixels, settings.min_side, workers)
@@ -109,10 +124,10 @@ def _added(folder: Path, settings: IngestSettings) -> tuple[ExtraLabels, pa.Tabl
     """The tables that the dataset adds to its sources: extra labels and overrides, empty where there are none."""
     extra, overrides = NOTHING_ADDED, OVERRIDES.empty_table()
     if settings.extra_labels:
-        file = raw_file(folder, settings.extra_labels, "The dataset's settings name it as extra_labels.")
+        file = raw_file(folder, settings.extra_labels, ADVICE)
         extra = read_extra_labels(file, settings.salt)
     if settings.overrides:
-        overrides = read_overrides(raw_file(folder, settings.overrides, "The dataset's settings name it as overrides."))
+        overrides = read_overrides(raw_file(folder, settings.overrides, ADVICE))
     return extra, overrides
 
 

@@ -13,3 +13,9 @@ def summarize(rows_in: int, kept: int, rejected: pa.Table, **more: Any) -> dict[
     """
     reasons = Counter(rejected.column("reason").to_pylist())
     return {"rows_in": rows_in, "kept": kept, "rejected": dict(sorted(reasons.items())), **more}
+
+
+def told(stage: str, summary: dict[str, Any]) -> str:
+    """The counts of a stage as one line for people."""
+    rejected = ", ".join(f"{reason} {count}" for reason, count in summary["rejected"].items()) or "none"
+    return f"{stage}: {summary['rows_in']} rows, {summary['kept']} kept; rejected: {rejected}"

@@ -61,6 +61,17 @@ KEPT = pa.schema(
     ]
 )
 
+# clean: pairs of near-identical pictures among those that the rules keep
+NEAR_IDENTICAL = pa.schema(
+    [
+        ("first", pa.string()),  # image_ids
+        ("second", pa.string()),
+        ("distance", pa.uint8()),  # bits by which the perceptual hashes differ
+        ("correlation", pa.float32()),  # of the thumbnails
+        ("contradicting", pa.bool_()),
+    ]
+)
+
 # detect: one row a face, or one row without a box for a picture with no face or on which the detector failed
 FACES = pa.schema(
     [

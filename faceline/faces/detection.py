@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from faceline.console import load_tensorflow
 from faceline.params import Settings
@@ -24,12 +24,17 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class DetectSettings(Settings):
-    """How faces are found in the pictures of a dataset."""
+    """How faces are found in the pictures of a dataset; `detect: false` says that every picture is one face already."""
 
-    enabled: bool  # false: every picture is one face already
+    enabled: bool = True
     # The package silently finds nothing outside this range.
     min_face_size: Annotated[int, Field(ge=20, le=24)] = 20
     thresholds: tuple[Probability, Probability, Probability] = (0.6, 0.7, 0.8)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switched_off(cls, values: Any) -> Any:
+        return {"enabled": False} if values is False else values
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from faceline.datasets.sources.join import join
 from faceline.datasets.sources.source import Labels, Reading, SourceSettings, raw_file, subject_code
 from faceline.datasets.sources.values import parse_age, parse_gender, parse_race
 
-ADVICE = "A manifest is a CSV or Parquet with the columns path, age and gender, and if you like race and subject."
+ADVICE = (
+    "A manifest is a CSV or Parquet with the columns path, age and gender, and if you like race and subject, "
+    "beside an archive or a folder of the pictures that it names."
+)
 REQUIRED = ("path", "age", "gender")
 OPTIONAL = ("race", "subject")
 
@@ -24,7 +27,7 @@ def read(source: SourceSettings, folder: Path, salt: str) -> Reading:
         SourceError: one of the files is missing, or the table lacks a column.
     """
     file = raw_file(folder, source.file, ADVICE)
-    archive = raw_file(folder, source.pictures or "", "It holds the pictures that the manifest names.")
+    archive = raw_file(folder, source.pictures or "", ADVICE)
     table = read_columns(file, REQUIRED, OPTIONAL)
     columns = {name: table.column(name).combine_chunks() for name in table.column_names if name != "path"}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Protocol, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -46,6 +46,11 @@ class SourceSettings(Settings):
         if self.metadata is not None and self.reader != "imdb_wiki":
             raise ValueError("metadata may be given for the reader imdb_wiki only")
         return self
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it names in the dataset's folder."""
+        return tuple(name for name in (self.file, self.pictures, self.metadata) if name is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,16 @@ class Reading:
     fields: frozenset[str]
     items: Iterator[Item]
     notes: Counter[str] = field(default_factory=Counter)  # complete when the items are exhausted
+
+
+class Reader(Protocol):
+    """What a module of a format offers; `ADVICE` tells people where to get its files, or what they hold."""
+
+    ADVICE: str
+
+    def read(self, source: SourceSettings, folder: Path, salt: str) -> Reading:
+        """Open `source` in the dataset's folder; subjects become hashes with `salt`."""
+        ...
 
 
 def raw_file(folder: Path, name: str, advice: str) -> Path:

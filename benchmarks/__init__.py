@@ -1,0 +1,1 @@
+"""What the project takes: seconds and memory. Figures, with machine and date, are in docs/results.md."""

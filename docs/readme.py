@@ -1,0 +1,109 @@
+"""Renew what README.md says of the project itself: the metrics and the tree of files. `make readme`.
+
+Both stand between markers. The metrics are those of models/metrics.json; the tree has one line a file that git knows,
+told by the first sentence of its docstring. With `--check` nothing is written: the exit status tells if README.md is up
+to date.
+"""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).parent.parent
+OTHERS = {  # what files without a docstring are
+    "README.md": "this page",
+    "CONTRIBUTING.md": "how to change things",
+    "LICENSE": "Apache-2.0",
+    "Makefile": "every command; `make help`",
+    "dvc.yaml": "the table of contents: every stage, then the gates",
+    "dvc.lock": "what was made from what, by digest",
+    "params.yaml": "every setting: datasets and recipes",
+    "pyproject.toml": "the package and its tools",
+    "requirements.lock": "every package by version and digest",
+    ".ci/run": "what must pass before a change lands",
+    ".github/workflows/ci.yml": "the same, on GitHub",
+    ".pre-commit-config.yaml": "the checks before a commit",
+    "data/README.md": "what lies in data/",
+    "data/gates/": "the verdict of every gate",
+    "docs/architecture.md": "the design as built",
+    "docs/data.md": "how to put in each dataset",
+    "docs/operations.md": "running it: clusters, GPUs, memory, failures",
+    "docs/results.md": "figures, each with its command, machine and date",
+    "docs/pictures/": "synthetic people, and the report about them",
+    "faceline/evaluation/card.md.j2": "the model card's words",
+    "faceline/evaluation/report.html.j2": "the report's page",
+    "models/CARD.md": "the model card",
+    "models/baseline.json": "the accepted metrics of each dataset",
+    "models/history.csv": "losses of each epoch",
+    "models/metrics.json": "metrics of the test subset",
+    "models/plots/": "tables that `dvc plots` draws",
+}
+UNTOLD = {".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"}
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """The metrics beside the constant predictor's, as a Markdown table."""
+    age, gender, race, constant = (metrics[name] for name in ("age", "gender", "race", "baseline"))
+    rows = [
+        ("age: mean absolute error", f"{age['mae']:.2f} years", f"{constant['age']['mae']:.2f} years"),
+        ("age: within 5 years", f"{age['cs5']:.1%}", f"{constant['age']['cs5']:.1%}"),
+        ("gender: accuracy", f"{gender['accuracy']:.1%}", f"{constant['gender']['accuracy']:.1%}"),
+        ("race: accuracy", f"{race['accuracy']:.1%}", f"{constant['race']['accuracy']:.1%}"),
+    ]
+    lines = [f"| sample, {metrics['rows']} test faces | recipe `compact` | always the same answer |", "|---|---:|---:|"]
+    return "\n".join([*lines, *(f"| {name} | {model} | {fixed} |" for name, model, fixed in rows)])
+
+
+def tree(files: list[str]) -> str:
+    """One line a file, folder by folder; the files of some folders are told together."""
+    lines: dict[str, str] = {}
+    for file in files:
+        together = next((name for name in OTHERS if name.endswith("/") and file.startswith(name)), None)
+        name = together or file
+        if name not in UNTOLD:
+            lines[name] = OTHERS[name] if name in OTHERS else _told(ROOT / file)
+    width = max(map(len, lines))
+    return "\n".join(["```", *(f"{name:<{width}}  {text}" for name, text in lines.items() if text), "```"])
+
+
+def _told(file: Path) -> str:
+    """The first sentence of a module's docstring; empty for a package that only says what its folder is."""
+    doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return re.split(r"\.\s+(?=[A-Z])", doc.split("\n\n")[0].replace("\n", " "))[0].rstrip(".")
+
+
+def _between(text: str, name: str, content: str) -> str:
+    """`text` with `content` between the markers called `name`."""
+    start, end = f"<!-- {name}: made by `make readme` -->", f"<!-- end of {name} -->"
+    before, rest = text.split(start)
+    return f"{before}{start}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def _tracked() -> Iterator[str]:
+    """The files that git knows and that are there, top-level ones first."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    yield from sorted(names, key=lambda name: ("/" in name, name))
+
+
+@click.command(help=__doc__)
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if README.md is out of date.")
+def main(check: bool) -> None:
+    """Read, renew, write."""
+    metrics = json.loads((ROOT / "models/metrics.json").read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    new = _between(_between(readme, "metrics", metrics_table(metrics)), "tree", tree(list(_tracked())))
+    if check:
+        sys.exit(new != readme)
+    (ROOT / "README.md").write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
