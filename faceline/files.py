@@ -6,6 +6,7 @@ JSON file or a Parquet table depend on their content alone (sorted keys, fixed r
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,12 @@ ROW_GROUP = 100_000  # rows; fixed, because it shapes the bytes of a table
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if not."""
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds, remove it if not.
+
+    Its name is the process's own: two runs may write one file of the store at the same time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
+    partial = path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
     try:
         yield partial
         partial.replace(path)

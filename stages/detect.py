@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from faceline.datasets.detections import Part, read_store, search, store_folder
+from faceline.datasets.detections import Part, read_store, search, store_folder, stored
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import FACES, REJECTED
 from faceline.faces.detection import DetectSettings
@@ -26,13 +25,11 @@ def missing_parts(
     images: Path, wanted: set[str], settings: DetectSettings, max_pixels: int, folder: Path
 ) -> list[Part]:
     """The parts of the images table with pictures of `wanted` that the store does not have yet."""
-    stored: set[str] = set()
-    for file in folder.glob("*.parquet"):
-        stored.update(read_table(file, ["image_id"]).column("image_id").to_pylist())
+    known = {image_id for table in stored(folder) for image_id in table.column("image_id").to_pylist()}
     parts = []
     for file in sorted(images.glob("*.parquet")):
-        there = pq.ParquetFile(file).read(["image_id"]).column("image_id").to_pylist()
-        todo = frozenset(there) & wanted - stored
+        there = read_table(file, ["image_id"]).column("image_id").to_pylist()
+        todo = frozenset(there) & wanted - known
         if todo:
             parts.append(Part(file.absolute(), todo, settings, max_pixels, folder.absolute()))
     return parts

@@ -119,7 +119,8 @@ def main(
         write_table(folder / "predictions.parquet", predictions, PREDICTIONS)
         counts = summarize(len(predictions), len(predictions), REJECTED.empty_table())
         write_json(folder / "summary.json", {**counts, "constants": asdict(constants), "metrics": measured})
-    write_json(metrics, measured)
+    # The slices would make `dvc metrics show` hundreds of columns wide; the report and the model card have them.
+    write_json(metrics, {name: value for name, value in measured.items() if name != "slices"})
     _write_plots(plots, predictions)
 
 

@@ -16,10 +16,10 @@ from faceline.datasets.ingestion import IngestSettings, require_raw
 from faceline.datasets.records import ShardSettings
 from faceline.datasets.sample.settings import SampleSettings
 from faceline.datasets.splitting import SplitSettings
+from faceline.errors import SettingsError
 from faceline.evaluation.pictures import ReportSettings
 from faceline.faces.cropping import CropSettings
 from faceline.faces.detection import DetectSettings
-from faceline.errors import SettingsError
 from faceline.files import atomic_directory, write_json
 from faceline.gates.expectations import NAMES
 from faceline.learning import networks

@@ -1,8 +1,7 @@
 """Write the crops and labels of each subset as TFRecord and Parquet, shuffled.
 
 Reads data/clean (labels), data/crop (pictures) and data/split (subsets), writes data/shards: a folder for each subset,
-manifest.json (rows, checksum of each file, label codes and counts, size of a crop) and summary.json.
-Run it with `dvc repro shard`.
+manifest.json (rows, checksums, label codes and counts, size of a crop) and summary.json. Run it with `dvc repro shard`.
 
 The pictures are copied once to a temporary file and each shard is written from there, so that no more than a batch of
 them is in memory, and their order depends on the seed and the rows alone.
@@ -17,6 +16,8 @@ from typing import Any, BinaryIO
 
 import click
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from faceline.datasets.labels import GENDERS, RACES
@@ -32,45 +33,46 @@ BATCH = 256  # pictures in memory while they are copied
 PNG_WIDTH = slice(16, 20)  # where a PNG holds its width, big-endian (https://www.w3.org/TR/png-3/#11IHDR)
 
 
-def copy_pictures(crops: Path, file: BinaryIO) -> pd.DataFrame:
+def copy_pictures(crops: Path, file: BinaryIO) -> pa.Table:
     """Write the PNGs of all crops one after another to `file`; each one's image_id, side (pixels), place and length."""
-    frames = []
+    tables = []
     for part in sorted(crops.glob("part-*.parquet")):
         for batch in pq.ParquetFile(part).iter_batches(BATCH, columns=["image_id", "png"]):
-            pngs = batch.column("png").to_pylist()
+            pngs = batch["png"].to_pylist()
             sides = [int.from_bytes(png[PNG_WIDTH]) for png in pngs]
-            lengths = [file.write(png) for png in pngs]
-            frames.append(pd.DataFrame({"image_id": batch.column("image_id"), "side": sides, "length": lengths}))
-    if not frames:
+            places, lengths = zip(*((file.tell(), file.write(png)) for png in pngs), strict=True)
+            tables.append(pa.table({"image_id": batch["image_id"], "side": sides, "place": places, "length": lengths}))
+    if not tables:
         raise SourceError(f"{crops} holds no crops; run `dvc repro crop`")
-    pictures = pd.concat(frames, ignore_index=True)
-    return pictures.assign(place=pictures["length"].cumsum() - pictures["length"])
+    return pa.concat_tables(tables)
 
 
-def join(clean: Path, split: Path, pictures: pd.DataFrame) -> pd.DataFrame:
+def join(clean: Path, split: Path, pictures: pa.Table) -> pd.DataFrame:
     """Labels, subset and place of the picture of every row that was assigned to a subset.
 
     Raises:
         SourceError: a row is not in all three tables, or the crops are not of one size.
     """
-    kept = read_table(clean / "kept.parquet", ["image_id", *LABEL_COLUMNS]).to_pandas()
-    kept = kept.astype(dict.fromkeys(LABEL_COLUMNS, "Int16"))  # whole numbers with nulls
-    assignment = read_table(split / "assignment.parquet", ["image_id", "subset"]).to_pandas()
-    rows = pictures.merge(assignment.merge(kept, how="left", indicator="labelled"), how="outer", indicator="found")
-    stray = rows.loc[(rows["found"] != "both") | (rows["labelled"] != "both"), "image_id"]
-    if len(stray):
+    kept = read_table(clean / "kept.parquet", ["image_id", *LABEL_COLUMNS])
+    rows = read_table(split / "assignment.parquet", ["image_id", "subset"])
+    ids, cropped = rows["image_id"], pictures["image_id"]  # joined in Arrow: a merge in pandas takes a kilobyte a row
+    picture, label = pc.index_in(ids, cropped), pc.index_in(ids, kept["image_id"])  # null where it is not there
+    stray = [*ids.filter(pc.is_null(pc.add(picture, label))), *cropped.filter(pc.is_null(pc.index_in(cropped, ids)))]
+    if stray:
         missing = "are not in all of crops, labels and assignment"
-        raise SourceError(f"{len(stray)} rows {missing}, as {stray.min()}; run `dvc repro`")
-    sizes = Counter(rows["side"].astype(int))
+        raise SourceError(f"{len(stray)} rows {missing}, as {min(map(str, stray))}; run `dvc repro`")
+    sizes = Counter(pictures["side"].to_pylist())
     if len(sizes) > 1:
         raise SourceError(f"the crops have several sizes (pixels: pictures): {dict(sorted(sizes.items()))}")
-    return rows.drop(columns=["found", "labelled"])
+    tables = rows, pictures.drop_columns("image_id").take(picture), kept.drop_columns("image_id").take(label)
+    joined: pd.DataFrame = pd.concat([table.to_pandas() for table in tables], axis="columns")
+    return joined.astype(dict.fromkeys(LABEL_COLUMNS, "Int16"))  # whole numbers with nulls
 
 
 def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     """`rows` in the order of a hash of the seed and their image_id, whatever their order was."""
-    keys = [hashlib.sha256(f"{seed}:{image_id}".encode()).hexdigest() for image_id in rows["image_id"]]
-    return rows.assign(key=keys).sort_values("key").drop(columns="key")
+    keys = (hashlib.sha256(f"{seed}:{image_id}".encode()).digest() for image_id in rows["image_id"])
+    return rows.take(pc.sort_indices(pa.array(keys, pa.binary(32))).to_numpy())
 
 
 def label_counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:

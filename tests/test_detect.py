@@ -89,6 +89,24 @@ def test_a_picture_stored_twice_is_read_once(tmp_path: Path, monkeypatch: pytest
     assert read_store(tmp_path / "store", {"id9", "id4"}).column("image_id").to_pylist() == ["id4", "id9"]
 
 
+@pytest.mark.parametrize("keep", [0, 40, -8])
+def test_a_damaged_file_of_the_store_is_as_good_as_none(
+    keep: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detections, "_detector", lambda _: FakeDetector())
+    parts = images(tmp_path / "images", [9, 4])
+    folder = store_folder(tmp_path / "store", SETTINGS)
+    wanted = {"id9", "id4"}
+    for part in missing_parts(parts, wanted, SETTINGS, 10_000, folder):
+        search(part)
+    file = next(folder.glob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:keep])
+    (folder / "other.parquet").write_bytes((parts / "part-00000.parquet").read_bytes())
+    todo = missing_parts(parts, wanted, SETTINGS, 10_000, folder)
+    assert [search(part) for part in todo] == [2]
+    assert read_store(folder, wanted).column("image_id").to_pylist() == ["id4", "id9"]
+
+
 def test_other_settings_use_another_store(tmp_path: Path) -> None:
     other = DetectSettings(enabled=True, thresholds=(0.5, 0.7, 0.8))
     assert store_folder(tmp_path, DetectSettings(enabled=True)) != store_folder(tmp_path, other)

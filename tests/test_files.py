@@ -20,6 +20,16 @@ def test_a_broken_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
+def test_two_processes_may_write_one_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    with atomic_file(path) as partial:
+        partial.write_text("mine")
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        write_json(path, "other")
+    assert path.read_text() == "mine"
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
 def test_a_folder_is_replaced_whole_and_leftovers_of_a_killed_run_go(tmp_path: Path) -> None:
     path = tmp_path / "out"
     (tmp_path / "out.partial").mkdir()

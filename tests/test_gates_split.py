@@ -127,6 +127,15 @@ def test_a_row_may_move_when_a_picture_joins_its_group(made: World) -> None:
     assert (verdict.numbers["moved"], verdict.numbers["moved_unexplained"]) == (1, 0)
 
 
+def test_a_damaged_memory_of_the_last_split_is_as_good_as_none(made: World) -> None:
+    given = inputs(made, "split")
+    accept(given)
+    assert given.store
+    file = next(given.store.rglob("*.parquet"))
+    file.write_bytes(file.read_bytes()[:40])
+    assert judge(made, "split").success
+
+
 def test_another_seed_is_not_compared(made: World) -> None:
     accept(inputs(made, "split"))
     frame = assignment(made)

@@ -1,6 +1,7 @@
 """Settings: read, frozen, and refused with a line that says what is wrong."""
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from pydantic import Field, ValidationError
@@ -13,7 +14,7 @@ class Toy(Settings):
     size: int
     name: str = "x"
     bound: float = 0.0
-    inner: tuple["Toy", ...] = Field((), min_length=1)
+    inner: Annotated[tuple["Toy", ...], Field(min_length=1)] = ()
 
 
 @pytest.fixture

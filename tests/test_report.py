@@ -17,7 +17,7 @@ from faceline.evaluation.metrics import Constants, coverage, evaluate
 from faceline.evaluation.page import page
 from faceline.evaluation.pictures import ReportSettings, random_crops, thumbnails, worst
 from faceline.evaluation.sections import FEW, slice_rows, steps, verdicts, words
-from faceline.files import read_table, write_json
+from faceline.files import read_json, read_table, write_json
 from stages import report as stage
 from tests.builders import CONSTANTS, World, world
 
@@ -79,7 +79,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     (tables / "bundle").rename(models / "bundle")
     (tables / "history.csv").rename(models / "history.csv")
     metrics = evaluate(read_table(tables / "evaluate/predictions.parquet"), Constants(**CONSTANTS))
-    write_json(models / "metrics.json", {**metrics, "coverage": coverage(60, 58, 55)})
+    summary = read_json(tables / "evaluate/summary.json")
+    write_json(tables / "evaluate/summary.json", {**summary, "metrics": {**metrics, "coverage": coverage(60, 58, 55)}})
     write_json(models / "bundle/card.json", CARD)
     write_json(tables / "gates/crop.json", FAILED)
     return tables

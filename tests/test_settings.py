@@ -65,9 +65,7 @@ def test_every_dataset_is_allowed(params: Path, dataset: str) -> None:
         ("manifest", "manifest.csv", "data/raw/manifest/pictures.zip is missing"),
     ],
 )
-def test_a_missing_archive_stops_before_any_work(
-    params: Path, dataset: str, there: str | None, message: str
-) -> None:
+def test_a_missing_archive_stops_before_any_work(params: Path, dataset: str, there: str | None, message: str) -> None:
     change(params, "dataset", dataset)
     put(params, dataset, there)
     result = run()

@@ -43,7 +43,7 @@ def source(reader: str, file: str, **more: str) -> SourceSettings:
 def items(folder: Path, setting: SourceSettings, salt: str = "salt") -> dict[str, Item]:
     """The items by their path; no path may come twice but for duplicates, which get an exclamation mark."""
     found: dict[str, Item] = {}
-    for item in READERS[setting.reader](setting, folder, salt).items:
+    for item in READERS[setting.reader].read(setting, folder, salt).items:
         found[f"{item.path}!" if item.path in found else item.path] = item
     return found
 
@@ -165,7 +165,7 @@ def test_imdb_wiki_names_what_is_missing(tmp_path: Path) -> None:
     assert "wiki.tar is missing" in refusal(tmp_path, source("imdb_wiki", "wiki.tar"))
     tar(tmp_path / "wiki.tar", {"x.jpg": b"picture"})
     assert "holds no .mat" in refusal(tmp_path, source("imdb_wiki", "wiki.tar"))
-    for field in ("dob", "gender", "name", "second_face_score"):
+    for field in ("dob", "full_path", "gender", "name", "second_face_score"):
         lacking = {name: value for name, value in ROW.items() if name != field}
         tar(tmp_path / "wiki.tar", {"wiki.mat": mat_of([lacking])})
         assert f"no field '{field}'" in refusal(tmp_path, source("imdb_wiki", "wiki.tar"))
@@ -227,7 +227,7 @@ def test_utkface_counts_odd_names_and_other_files(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "u.zip", "w") as packed:
         for name in names:
             packed.writestr(f"UTKFace/{name}", b"picture")
-    reading = READERS["utkface"](source("utkface", "u.zip"), tmp_path, "salt")
+    reading = READERS["utkface"].read(source("utkface", "u.zip"), tmp_path, "salt")
     found = list(reading.items)
     assert [type(item) for item in found] == [Sample, Sample, Rejection]
     assert found[0].path == f"p/UTKFace/{names[0]}"
@@ -255,6 +255,7 @@ def test_pixels_csv_rejects_rows_by_reason(tmp_path: Path) -> None:
         "25,2,1,none.jpg,",
         "25,2,1,high.jpg,0 1 2 256",
         "25,2,1,text.jpg,0 1 2 x",
+        "25,2,1,long.jpg,0 1 2 99999999999999999999",
         "25,9,1,race.jpg,0 1 2 3",
         "25,2,1,good.jpg,3 2 1 0",
         "25,2,1,,0 1 2 3",
@@ -269,6 +270,7 @@ def test_pixels_csv_rejects_rows_by_reason(tmp_path: Path) -> None:
         "p/none.jpg": "malformed_pixels",
         "p/high.jpg": "malformed_pixels",
         "p/text.jpg": "malformed_pixels",
+        "p/long.jpg": "malformed_pixels",
         "p/race.jpg": "malformed_label",
         "p/good.jpg!": "duplicate_path",
         "p/''": "malformed_name",

@@ -141,6 +141,17 @@ def test_a_checkpoint_brings_back_every_variable(tmp_path: Path) -> None:
     assert any("seed_generator" in variable.path for variable in models[0].variables)
 
 
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_damaged_checkpoint_is_as_good_as_none(keep: int, shards: Path, tmp_path: Path) -> None:
+    settings = recipe(networks=[network()], epochs=1)
+    first = train(settings, shards, tmp_path)
+    file = next(tmp_path.glob("*.npz"))
+    file.write_bytes(file.read_bytes()[:keep])
+    again = train(settings, shards, tmp_path)
+    assert [row["epoch"] for row in again.history] == [1]
+    assert same(first.model, again.model)
+
+
 def test_a_missing_label_has_no_weight(shards: Path) -> None:
     batch = next(iter(inputs.judging(Subset.of(shards, "val"), recipe(), ("age", "race"))))
     pictures, labels, weights = batch

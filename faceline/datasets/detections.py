@@ -7,7 +7,7 @@ at any moment.
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -43,11 +43,22 @@ def store_folder(store: Path, settings: DetectSettings) -> Path:
     return store / key
 
 
+def stored(folder: Path) -> Iterator[pa.Table]:
+    """The tables of a folder of the store; one that is damaged or of another version counts as missing."""
+    for file in sorted(folder.glob("*.parquet")):
+        try:
+            table = read_table(file)
+        except (OSError, pa.ArrowException):
+            continue
+        if table.schema.names == FACES.names:
+            yield table
+
+
 def read_store(folder: Path, image_ids: Iterable[str]) -> pa.Table:
     """The stored rows of `image_ids`, sorted by image_id and face; schema FACES."""
     wanted = pa.array(sorted(image_ids), pa.string())
-    rows = [read_table(file) for file in sorted(folder.glob("*.parquet"))]
-    table = pa.concat_tables([FACES.empty_table(), *(t.filter(pc.is_in(t.column("image_id"), wanted)) for t in rows)])
+    rows = (table.filter(pc.is_in(table.column("image_id"), wanted)) for table in stored(folder))
+    table = pa.concat_tables([FACES.empty_table(), *rows])
     # Two runs at once may have stored a picture twice; the rows are equal, and one set of them is enough.
     table = table.sort_by([("image_id", "ascending"), ("face", "ascending")])
     key = np.asarray(

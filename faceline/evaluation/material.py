@@ -27,7 +27,7 @@ class Material:
     history: pd.DataFrame | None  # a row an epoch
     card: dict[str, Any] | None  # of the bundle
     bundle_digest: str | None  # of the card, which has those of the networks
-    metrics: dict[str, Any] | None
+    metrics: dict[str, Any] | None  # of the test subset, slices included
     predictions: pa.Table | None
     crops: tuple[Path, ...]  # the parts of the table of crops
 
@@ -35,15 +35,16 @@ class Material:
 def gather(data: Path, models: Path) -> Material:
     """Read what lies below the folders `data` and `models`."""
     history, card = models / "history.csv", models / "bundle" / "card.json"
+    summaries = _each(STAGES, lambda stage: data / FOLDERS.get(stage, stage) / "summary.json")
     return Material(
-        summaries=_each(STAGES, lambda stage: data / FOLDERS.get(stage, stage) / "summary.json"),
+        summaries=summaries,
         gates=_each(GATES, lambda gate: data / "gates" / f"{gate}.json"),
         labels=_frame(data / "ingest" / "labels.parquet", LABELS),
         kept=_frame(data / "clean" / "kept.parquet", ["image_id", *LABELS]),
         history=pd.read_csv(history) if history.exists() else None,
         card=_json(card),
         bundle_digest=digest(card) if card.exists() else None,
-        metrics=_json(models / "metrics.json"),
+        metrics=summaries.get("evaluate", {}).get("metrics"),
         predictions=_table(data / "evaluate" / "predictions.parquet"),
         crops=tuple(sorted((data / "crop" / "faces").glob("part-*.parquet"))),
     )

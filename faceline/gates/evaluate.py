@@ -48,7 +48,7 @@ class Bounds(Settings):
     floors: dict[Higher, float]
     ceilings: dict[Lower, float]
     age_mae_below_constant: Positive  # share of the mean error that always answering the median age has
-    accuracy_above_constant: Share  # by which gender and race beat always answering the most frequent
+    accuracy_above_constant: Annotated[float, Field(ge=-1, le=1)]  # of gender and race; the constant: the most frequent
     slices: SliceLimits
     coverage: Share  # least share of the cleaned rows that detection and quality left
     baseline_tolerance: Share  # by which a metric may be worse than models/baseline.json, relative to it

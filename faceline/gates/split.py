@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
+import pyarrow as pa
 from pydantic import Field
 
 from faceline.datasets.splitting import SUBSETS
@@ -136,9 +137,13 @@ def accept(inputs: Inputs) -> None:
 
 
 def _accepted(inputs: Inputs) -> pd.DataFrame | None:
-    if inputs.store and (path := _stored(inputs, inputs.store)).exists():
-        return read_frame(path, READ)
-    return None
+    """The assignment that passed last; None where there is none, or a damaged one."""
+    if inputs.store is None:
+        return None
+    try:
+        return read_frame(_stored(inputs, inputs.store), READ)
+    except (OSError, pa.ArrowException):
+        return None
 
 
 def _stored(inputs: Inputs, store: Path) -> Path:

@@ -7,6 +7,7 @@ weights so far, and the `Progress`.
 
 import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,20 @@ def save(path: Path, model: keras.Model, best: Arrays, progress: Progress) -> No
 
 
 def restore(path: Path, model: keras.Model) -> tuple[Arrays, Progress]:
-    """Put a saved state into `model`; the best weights and the progress."""
-    with np.load(path) as saved:
-        progress = Progress(**json.loads(str(saved["progress"])))
-        for group, variables in _variables(model).items():
-            for index, variable in enumerate(variables):
-                variable.assign(saved[f"{group}_{index}"])
-        best = [saved[f"best_{index}"] for index in range(len(model.weights))]
-    return best, progress
+    """Put a saved state into `model`; the best weights and the progress.
+
+    Where there is none, or a damaged one, the training is at its start: the weights that `model` has.
+    """
+    try:
+        with np.load(path) as saved:
+            arrays = dict(saved)  # read whole before anything is changed
+        progress = Progress(**json.loads(str(arrays["progress"])))
+    except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
+        return model.get_weights(), Progress()
+    for group, variables in _variables(model).items():
+        for index, variable in enumerate(variables):
+            variable.assign(arrays[f"{group}_{index}"])
+    return [arrays[f"best_{index}"] for index in range(len(model.weights))], progress
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

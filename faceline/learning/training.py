@@ -93,7 +93,7 @@ def _train_one(
     model = build(entry, recipe, precision(recipe))
     _compile(model, entry, recipe, steps)
     saved = store / f"{entry.name}.npz"
-    best, progress = checkpoint.restore(saved, model) if saved.exists() else (model.get_weights(), Progress())
+    best, progress = checkpoint.restore(saved, model)
     watch = _Watch(entry, recipe, model, inputs.judging(judging, recipe, names), saved, say, best, progress)
     if not progress.finished:
         model.fit(

@@ -111,9 +111,11 @@ def _columns(where: str, data: bytes, salt: str) -> tuple[list[str], _Table]:
         name, columns = read_struct(data, {name: (*_REQUIRED, field) for name, field in _IDENTITY.items()})
     except MatError as error:
         raise SourceError(f"{where}: {error}") from None
-    for field in (*_REQUIRED, _IDENTITY[name]):
-        if field not in columns:
-            raise SourceError(f"{where}: the struct {name!r} has no field {field!r}")
+    fields = (*_REQUIRED, _IDENTITY[name])
+    missing = [field for field in fields if field not in columns]
+    if missing:
+        raise SourceError(f"{where}: the struct {name!r} has no field {', '.join(map(repr, missing))}")
+    for field in fields:
         if isinstance(columns[field], list) != (field in ("full_path", "name")):
             raise SourceError(f"{where}: the field {field!r} is of another type than in IMDB-WIKI")
         if len(columns[field]) != len(columns["full_path"]):

@@ -81,18 +81,17 @@ class _Rows:
             return Rejection(path, "malformed_label", str(error))
         try:
             return Sample(path, encode_png(self._pixels(row["pixels"] or "")), labels)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             return Rejection(path, "malformed_pixels", str(error))
 
     def _pixels(self, text: str) -> npt.NDArray[np.uint8]:
-        """The grey levels in `text`, uint8 (side, side); ValueError says what is wrong with them."""
+        """The grey levels in `text`, uint8 (side, side); ValueError or OverflowError says what is wrong with them."""
         values = text.split()
         if not self.side and isqrt(len(values)) ** 2 == len(values):
             self.side = isqrt(len(values))
         if not self.side or len(values) != self.side**2:
-            raise ValueError(
-                f"{len(values)} pixels; allowed: {f'{self.side}x{self.side}' if self.side else 'a square'}"
-            )
+            allowed = f"{self.side}x{self.side}, as in the first row" if self.side else "a square"
+            raise ValueError(f"{len(values)} pixels; allowed: {allowed}")
         levels = np.array(values, dtype=np.int64)
         if levels.min() < 0 or levels.max() > 255:
             raise ValueError(f"grey levels from {levels.min()} to {levels.max()}; allowed: 0 to 255")
