@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measuring import measure, show_growth
+from faceline.datasets.ingestion import PART_ROWS
 from faceline.datasets.tables import ASSIGNMENT, CROPS, KEPT, THUMBNAIL
 from faceline.faces.decoding import encode_png
 from faceline.files import write_json, write_table
@@ -28,7 +29,6 @@ from faceline.params import PARAMS, section
 ROOT = Path(__file__).parent.parent
 FORMATS = ("tfrecord", "parquet")
 TABLES = ("clean", "crop", "split")
-PART_ROWS = 2_000  # of the crops, as ingest cuts its pictures
 SIDE = 24  # pixels
 SUBSETS = (*["train"] * 8, "val", "test")
 

@@ -6,12 +6,14 @@ finds the faces in pictures and says how old they look, of which gender and race
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -60,7 +62,9 @@ def predict(pictures: Sequence[Path], bundle: Path, as_json: bool) -> None:
     from faceline.learning.bundle import Predictor
 
     predictor = Predictor(bundle)
-    judged = [judge(predictor, picture) for picture in pictures]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the bundle has a limit of its own
+        judged = [judge(predictor, picture) for picture in pictures]
     if as_json:
         click.echo(json.dumps([as_record(item, predictor.card) for item in judged], indent=2, ensure_ascii=False))
     else:

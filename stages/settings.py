@@ -63,9 +63,7 @@ def closed(allowed: Collection[str], *keys: str) -> None:
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--raw", type=click.Path(path_type=Path), default=Path("data/raw"), show_default=True, help="The datasets' files."
-)
+@click.option("--raw", type=click.Path(path_type=Path), required=True, help="The folder of the datasets' files.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 def main(raw: Path, output: Path) -> None:
     """Check, write."""

@@ -56,8 +56,8 @@ def main(clean: Path, crop: Path, gates: Path, output: Path) -> None:
     settings = read_settings(SplitSettings, "datasets", chosen()[0], "split")
     require_pass(gates, "clean", clean)
     require_pass(gates, "crop", crop)
-    ids = [pa.table(read_table(file, ["image_id"])) for file in sorted((crop / "faces").glob("*.parquet"))]
-    left = set(pa.concat_tables(ids).column("image_id").to_pylist())
+    parts = (crop / "faces").glob("*.parquet")
+    left = {image_id for part in parts for image_id in read_table(part, ["image_id"])["image_id"].to_pylist()}
     kept = read_table(clean / "kept.parquet").to_pandas()
     kept = kept[kept["image_id"].isin(left)]
     assignment = assign(kept, settings)

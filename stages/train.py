@@ -42,6 +42,13 @@ def constants(counts: Mapping[str, Mapping[str, int]]) -> Constants:
     )
 
 
+def require_labels(recipe: Recipe, name: str, counts: Mapping[str, Mapping[str, int]]) -> None:
+    """Refuse a target that no row of train is labelled with: its head would learn nothing, and answer all the same."""
+    for target in recipe.targets:
+        if not counts[target].keys() - {"unknown"}:
+            raise SettingsError(f"recipes.{name} learns {target}, which no row of train has; choose a recipe without")
+
+
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a row an epoch as CSV; a metric that a network lacks is empty."""
     with atomic_file(path) as partial:
@@ -69,6 +76,9 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
         found = f"the crops in {shards} have {manifest['crop_size']} pixels a side"
         raise SettingsError(f"{found}, but datasets.{dataset}.crop.size is {crop.size}; run `dvc repro`")
 
+    counts = manifest["label_counts"]["train"]
+    require_labels(recipe, name, counts)
+
     load_tensorflow()
     from faceline.learning import training
     from faceline.learning.bundle import write_bundle
@@ -89,7 +99,7 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
             detect=detect,
             crop=crop,
             shards=Shards(digest=sha256_file(shards / MANIFEST), rows=manifest["rows"], crop_size=crop.size),
-            constants=constants(manifest["label_counts"]["train"]),
+            constants=constants(counts),
             validation=metrics,
             age_interval=age_interval,
         )

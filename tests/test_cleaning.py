@@ -122,6 +122,17 @@ def test_thinning_keeps_a_stable_share_of_an_age_range() -> None:
     assert again.kept.tolist() == verdict.kept.iloc[::2].tolist()
 
 
+def test_system_e_keeps_a_third_up_to_age_4_and_drops_above_80() -> None:
+    frame = rows(*({"age": age} for age in (0, 4) for _ in range(300)), *({"age": age} for age in (5, 80, 81)))
+    options = {"age": {"minimum": 0, "maximum": 80}, "thin": {"minimum": 0, "maximum": 4, "keep": 1 / 3}}
+    verdict = judged(frame, **options)
+    limit(verdict, settings(**options))
+    for age in (0, 4):
+        assert 0.25 < verdict.kept[frame["age"] == age].mean() < 0.42
+    assert verdict.kept.iloc[-3:].tolist() == [True, True, False]
+    assert verdict.reason.iloc[-1] == "age_above_maximum"
+
+
 def test_the_cap_keeps_exactly_so_many_rows() -> None:
     frame = rows(*({} for _ in range(40)))
     verdict = judged(frame)

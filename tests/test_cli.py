@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from faceline.cli import main
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.errors import PictureError
+from faceline.faces.decoding import decode, encode_png
 from faceline.faces.detection import Face
 from faceline.learning import bundle
 from faceline.learning.bundle import FaceAnswer
@@ -70,6 +72,13 @@ def test_unreadable_pictures_are_named_after_the_others_are_done() -> None:
         "absent: unreadable_file: No such file or directory",
     ]
     assert "female 90%" in result.stdout
+
+
+def test_a_bomb_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # Pillow warns above it, and refuses above twice as much
+    monkeypatch.setattr(FakePredictor, "predict", lambda self, pictures: [decode(pictures[0], max_pixels=50)])
+    Path("bomb").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    assert predict("bomb").stderr.splitlines() == ["bomb: too_many_pixels: 8x8, more than 50 pixels"]
 
 
 def test_a_target_that_the_bundle_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

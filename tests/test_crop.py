@@ -46,6 +46,15 @@ def test_white_fill_keeps_the_aspect_ratio_and_pads_white() -> None:
     np.testing.assert_array_equal(crop[:, 8:24], coordinates(100, 80)[20:52, 10:26])
 
 
+def test_system_a_has_224_pixels_with_the_rest_padded_white() -> None:
+    crop = crop_face(coordinates(100, 80), Face(10, 20, 28, 56, 1.0), settings(size=224))
+    assert crop.shape == (224, 224, 3)
+    # Four times as wide and high: 56 pixels of white on each side; the resampling reaches 12 pixels across an edge.
+    assert (crop[:, :44] == 255).all()
+    assert (crop[:, 180:] == 255).all()
+    assert (crop[:, 68:156, 2] == 100).all()
+
+
 def test_picture_fill_takes_the_square_from_the_picture() -> None:
     crop = crop_face(coordinates(100, 80), Face(18, 20, 16, 32, 1.0), settings(fill="picture"))
     np.testing.assert_array_equal(crop, coordinates(100, 80)[20:52, 10:42])

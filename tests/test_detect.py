@@ -12,6 +12,7 @@ from faceline.datasets.labels import Gender, Race
 from faceline.datasets.sample.picture import Shot, Sitter, take
 from faceline.datasets.tables import FACES, IMAGES
 from faceline.errors import SettingsError
+from faceline.faces import detection
 from faceline.faces.decoding import encode_png
 from faceline.faces.detection import Detector, DetectSettings, Face
 from faceline.files import write_table
@@ -125,6 +126,15 @@ def test_detection_is_switched_off_by_false() -> None:
 def test_a_face_size_that_the_package_cannot_find_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"detect.min_face_size = 40"):
         parse_settings(DetectSettings, {"min_face_size": 40}, "detect")
+
+
+def test_batches_hold_pictures_of_one_size_and_never_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "BATCH_PIXELS", 3000)
+    sides = [30, 30, 40, 30, 20, 30, 50, 50]
+    pictures = [np.zeros((side, side, 3), np.uint8) for side in sides]
+    batches = list(detection._batches(pictures))
+    assert batches == [[0, 1, 3], [5, 5], [2], [6], [7]]
+    assert all(sum(pictures[index][..., 0].size for index in batch) <= 3000 for batch in batches)
 
 
 @pytest.mark.slow

@@ -89,6 +89,12 @@ def test_an_empty_table_fails(made: World, name: str, file: str) -> None:
     assert any(not finding.success and finding.observed == 0 for finding in counts)
 
 
+def test_crops_that_were_all_rejected_fail(made: World) -> None:
+    for part in (made / "crop/faces").iterdir():
+        spoil(part, lambda frame: frame[:0])
+    assert ("faces", None) in failures(judge(made, "crop"))
+
+
 def test_ingest_names_every_fault(made: World) -> None:
     def labels(frame: pd.DataFrame) -> None:
         put(frame, made, 10, "gender", 2)

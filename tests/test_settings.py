@@ -40,7 +40,7 @@ def put(params: Path, dataset: str, name: str | None) -> None:
 
 
 def run() -> Any:
-    return CliRunner().invoke(main, ["--output", "settings"])
+    return CliRunner().invoke(main, ["--raw", "data/raw", "--output", "settings"])
 
 
 DATASETS = list(YAML(typ="safe").load(ROOT / "params.yaml")["datasets"])

@@ -56,13 +56,14 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
 
 def _crops(folder: Path) -> pd.DataFrame:
     """The table with the sides of each PNG (0 where it is none) in place of its bytes; streamed."""
-    frames = [pd.DataFrame({"image_id": pd.Series(dtype=str)})]
+    frames = []
     for part in parts(folder):
         for batch in pq.ParquetFile(part).iter_batches(BATCH):
             frame = batch.to_pandas()
             frame[["png_width", "png_height"]] = [_sides(data) for data in frame.pop("png")]
             frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    names = [*(name for name in CROPS.names if name != "png"), "png_width", "png_height"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
 
 
 def _sides(data: bytes | None) -> tuple[int, int]:

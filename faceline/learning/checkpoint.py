@@ -55,7 +55,7 @@ def restore(path: Path, model: keras.Model) -> tuple[Arrays, Progress]:
     Where there is none, or a damaged one, the training is at its start: the weights that `model` has.
     """
     try:
-        with np.load(path) as saved:
+        with path.open("rb") as file, np.load(file) as saved:  # np.load(path) leaves a damaged file open
             arrays = dict(saved)  # read whole before anything is changed
         progress = Progress(**json.loads(str(arrays["progress"])))
     except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
