@@ -64,7 +64,7 @@ def wiki_mat(paths: list[str]) -> bytes:
         "second_face_score": np.full((1, rows), np.nan),
     }
     buffer = io.BytesIO()
-    savemat(buffer, {"wiki": fields}, do_compression=True)  # its stubs know no files but paths
+    savemat(buffer, {"wiki": fields}, do_compression=True)
     return buffer.getvalue()
 
 

@@ -31,7 +31,7 @@ def wiki_mat(rows: Sequence[Row]) -> bytes:
         "second_face_score": _row([row.second_face_score for row in rows], np.float64),
     }
     buffer = io.BytesIO()
-    savemat(buffer, {"wiki": fields})  # its stubs know no files but paths
+    savemat(buffer, {"wiki": fields})
     return TEXT.ljust(HEADER) + buffer.getvalue()[HEADER:]
 
 
