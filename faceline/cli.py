@@ -115,7 +115,7 @@ def _face_record(answer: "FaceAnswer", card: "Card") -> dict[str, Any]:
         record["age"] = {"years": answer.age, "low": answer.age_low, "high": answer.age_high}
     if answer.female_probability is not None:
         male, female = card.labels["gender"]
-        record["gender"] = _most_likely({male: 1 - answer.female_probability, female: answer.female_probability})
+        record["gender"] = _most_likely({female: answer.female_probability, male: 1 - answer.female_probability})
     if answer.race_probabilities is not None:
         record["race"] = _most_likely(dict(zip(card.labels["race"], answer.race_probabilities, strict=True)))
     return record

@@ -11,7 +11,7 @@ import click
 import numpy as np
 import pyarrow as pa
 
-from faceline.datasets.detections import Part, read_store, search, store_folder, stored
+from faceline.datasets.detections import Part, known, read_store, search, store_folder
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import FACES, REJECTED
 from faceline.faces.detection import DetectSettings
@@ -25,11 +25,11 @@ def missing_parts(
     images: Path, wanted: set[str], settings: DetectSettings, max_pixels: int, folder: Path
 ) -> list[Part]:
     """The parts of the images table with pictures of `wanted` that the store does not have yet."""
-    known = {image_id for table in stored(folder) for image_id in table.column("image_id").to_pylist()}
+    answered = known(folder)
     parts = []
     for file in sorted(images.glob("*.parquet")):
         there = read_table(file, ["image_id"]).column("image_id").to_pylist()
-        todo = frozenset(there) & wanted - known
+        todo = frozenset(there) & wanted - answered
         if todo:
             parts.append(Part(file.absolute(), todo, settings, max_pixels, folder.absolute()))
     return parts

@@ -23,15 +23,16 @@ SETTINGS = DetectSettings(enabled=False)
 
 
 class FakeDetector:
-    """Finds a face as wide as the picture's first pixel is red; of 255 it makes a mistake."""
+    """Finds a face as wide as the picture's first pixel is red; on one shade it breaks."""
 
-    def __init__(self, _: DetectSettings | None = None):
+    def __init__(self, _: DetectSettings | None = None, broken: int = 255):
         self.calls: list[int] = []
+        self.broken = broken
 
     def detect(self, pictures: list[np.ndarray]) -> list[list[Face]]:
         self.calls.append(len(pictures))
         reds = [int(picture[0, 0, 0]) for picture in pictures]
-        if 255 in reds:
+        if self.broken in reds:
             raise ValueError("no such red")
         return [[Face(0, 0, red, 5, 0.9, tuple(range(10)))] if red else [] for red in reds]
 
@@ -77,8 +78,17 @@ def test_every_picture_has_a_row_and_the_store_is_asked_first(tmp_path: Path, mo
     assert faces.column("error").to_pylist()[1] == "ValueError: no such red"
     assert counts(faces) == {"none": 1, "one": 2, "several": 0, "failed": 1}
     more = missing_parts(parts, wanted | {"id4"}, SETTINGS, 10_000, folder)
-    assert [part.image_ids for part in more] == [{"id4"}]
-    assert missing_parts(parts, wanted, SETTINGS, 10_000, folder) == []
+    assert [part.image_ids for part in more] == [{"id255"}, {"id4"}]  # a failure is tried again
+
+
+def test_a_failure_made_good_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = images(tmp_path / "images", [9, 255])
+    for ids, seen in (({"id9", "id255"}, 255), ({"id255"}, 3)):
+        monkeypatch.setattr(detections, "_detector", lambda _, seen=seen: FakeDetector(broken=seen))
+        search(Part(parts / "part-00000.parquet", frozenset(ids), SETTINGS, 10_000, tmp_path / "store"))
+    faces = read_store(tmp_path / "store", {"id9", "id255"})
+    assert faces["image_id"].to_pylist() == ["id255", "id9"]
+    assert faces["error"].to_pylist() == [None, None]
 
 
 def test_a_picture_stored_twice_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

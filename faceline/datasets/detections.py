@@ -54,11 +54,20 @@ def stored(folder: Path) -> Iterator[pa.Table]:
             yield table
 
 
+def known(folder: Path) -> set[str]:
+    """The pictures that the store has an answer for; one on which the detector failed is tried again."""
+    tables = (table.filter(pc.is_null(table["error"])) for table in stored(folder))
+    return {image_id for table in tables for image_id in table["image_id"].to_pylist()}
+
+
 def read_store(folder: Path, image_ids: Iterable[str]) -> pa.Table:
     """The stored rows of `image_ids`, sorted by image_id and face; schema FACES."""
     wanted = pa.array(sorted(image_ids), pa.string())
     rows = (table.filter(pc.is_in(table.column("image_id"), wanted)) for table in stored(folder))
     table = pa.concat_tables([FACES.empty_table(), *rows])
+    # A failure that a later run has made good is forgotten.
+    done = table.filter(pc.is_null(table["error"]))["image_id"]
+    table = table.filter(pc.or_(pc.is_null(table["error"]), pc.invert(pc.is_in(table["image_id"], done))))
     # Two runs at once may have stored a picture twice; the rows are equal, and one set of them is enough.
     table = table.sort_by([("image_id", "ascending"), ("face", "ascending")])
     key = np.asarray(

@@ -56,7 +56,7 @@ def _errors(target: str, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     if target == "age":
         errors: np.ndarray = np.abs(heads.years(outputs) - labels)
     elif target == "gender":
-        errors = (outputs[:, 0] > 0.5) != labels
+        errors = (outputs[:, 0] >= 0.5) != labels
     else:
         errors = outputs.argmax(axis=1) != labels
     return errors.astype(float)

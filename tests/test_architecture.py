@@ -1,0 +1,46 @@
+"""Who may import whom: the arrows of docs/architecture.md run one way."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.imports import ROOT, closure, direct
+
+GROUND = "faceline"  # its own files: settings, errors, atomic files, Dask, the console
+ALLOWED = {
+    GROUND: set(),
+    "faceline/faces": {GROUND},
+    "faceline/datasets": {"faceline/faces", GROUND},
+    "faceline/evaluation": {"faceline/datasets", "faceline/faces", GROUND},
+    "faceline/learning": {"faceline/datasets", "faceline/faces", GROUND},
+    "faceline/gates": {"faceline/datasets", "faceline/evaluation", "faceline/learning", GROUND},
+}
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "faceline").rglob("*.py"))
+COMMAND = "faceline/cli.py"  # stands on everything
+
+
+def wing(file: str) -> str:
+    """The wing that a file of faceline lies in; the ground floor for those beside the wings."""
+    parts = Path(file).parts
+    return "/".join(parts[:2]) if len(parts) > 2 else GROUND
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file != COMMAND])
+def test_a_wing_imports_only_what_it_stands_on(file: str) -> None:
+    imported = {wing(other) for other in direct(file)} - {wing(file)}
+    assert imported <= ALLOWED[wing(file)]
+    assert not any(other.startswith("stages/") for other in closure(file))
+
+
+def test_stages_do_not_import_one_another() -> None:
+    for path in (ROOT / "stages").glob("*.py"):
+        assert not any(other.startswith("stages/") for other in direct(f"stages/{path.name}")), path
+
+
+@pytest.mark.parametrize("package", ["great_expectations", "tensorflow", "keras", "mtcnn"])
+def test_heavy_packages_are_imported_only_where_they_are_needed(package: str) -> None:
+    """Reading settings, gates' suites and tables must not cost seconds."""
+    light = [f for f in FILES if wing(f) in (GROUND, "faceline/gates", "faceline/datasets")]
+    for file in light:
+        for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
+            assert not line.startswith((f"import {package}", f"from {package}")), file
