@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from faceline.console import load_tensorflow
 from faceline.params import Settings
 
-BATCH_PIXELS = 4_000_000  # pixels a call; bounds the memory of P-Net's first layer to about 1 GiB
+BATCH_PIXELS = 2_000_000  # pixels a call; bounds the memory of a worker, which grows with P-Net's first layer
 SCORE_DIGITS = 4  # decimals kept of a score: what lies beyond depends on how pictures were batched
 SMALLEST = 24  # pixels; of a smaller picture the package's pyramid has no level, so no face can be found
 
