@@ -14,18 +14,8 @@ from faceline.gates.evaluate import Limits
 from faceline.learning import bundle
 from faceline.learning.bundle import Answers
 from faceline.params import parse_settings
-from tests.builders import World, spoil, summarize_predictions, world
+from tests.builders import World, spoil, summarize_predictions
 from tests.judging import LIMITS, failures, judge
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return world(tmp_path_factory.mktemp("good"))
-
-
-@pytest.fixture
-def made(good: World, tmp_path: Path) -> World:
-    return good.copy(tmp_path / "world")
 
 
 class FakePredictor:

@@ -10,18 +10,8 @@ from faceline.datasets.records import MANIFEST
 from faceline.datasets.tables import ASSIGNMENT
 from faceline.files import read_json, sha256_file, write_json, write_table
 from faceline.gates.split import accept
-from tests.builders import World, drop_column, shard, table, world
+from tests.builders import World, drop_column, shard, table
 from tests.judging import LABELS, failures, inputs, judge
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return world(tmp_path_factory.mktemp("good"))
-
-
-@pytest.fixture
-def made(good: World, tmp_path: Path) -> World:
-    return good.copy(tmp_path / "world")
 
 
 def assignment(made: World) -> pd.DataFrame:

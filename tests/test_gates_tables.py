@@ -1,13 +1,12 @@
 """The gates of ingest, clean, detect and crop: good tables pass, and each fault stops them and names its row."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from faceline.files import read_json, write_json
-from tests.builders import FAILED, NO_FACE, TWO_FACES, UNREADABLE, World, drop_column, spoil, world
+from tests.builders import FAILED, NO_FACE, TWO_FACES, UNREADABLE, World, drop_column, spoil
 from tests.judging import failures, judge
 
 TABLES = [
@@ -21,16 +20,6 @@ TABLES = [
     ("split", "split/assignment.parquet", "group"),
     ("evaluate", "evaluate/predictions.parquet", "age_low"),
 ]
-
-
-@pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return world(tmp_path_factory.mktemp("good"))
-
-
-@pytest.fixture
-def made(good: World, tmp_path: Path) -> World:
-    return good.copy(tmp_path / "world")
 
 
 def put(frame: pd.DataFrame, made: World, index: int, column: str, value: Any) -> None:
