@@ -28,6 +28,10 @@ class GateError(FacelineError):
     exit_code = 3
 
 
+class WorkError(FacelineError):
+    """Work handed to other processes that could not be done: no worker, or one that failed each time."""
+
+
 class BundleError(FacelineError):
     """A model bundle that is incomplete, altered, or of another version."""
 

@@ -1,57 +1,160 @@
-"""The heavy maps, over Dask: a local cluster of one process a core, or the cluster named by DASK_SCHEDULER_ADDRESS.
+"""The heavy maps, over Dask: a local cluster, or the scheduler of a cluster whose workers share the file system.
 
-Results come back in the order of the items, so tables do not depend on the number of workers.
+Results come back in the order of the items, and none depends on the worker that made it, so tables are the same bytes
+whatever the number of workers and whichever of them dies.
 """
 
 import os
+import shutil
+import subprocess
+import sys
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
-from distributed import Client, LocalCluster, as_completed
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from distributed import Client, KilledWorker, LocalCluster, as_completed, get_worker
+from pydantic import Field
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from faceline.console import stderr
+from faceline.errors import WorkError
+from faceline.params import Settings
 
 SCHEDULER = "DASK_SCHEDULER_ADDRESS"
-RETRIES = 2  # of a task whose worker was killed or that raised
+ADDRESS = r"^(tcp|tls|ws|wss)://\S+:\d+$"
+RETRIES = 2  # of a task that raised; one whose worker died is tried as often as Dask's `allowed-failures` says, 3 times
+PATIENCE = 60  # seconds that a named scheduler and its first worker may take to answer
+# One thread a process: Dask sets OMP_NUM_THREADS, TensorFlow has variables of its own.
+SINGLE = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+COUNT_GPUS = "import tensorflow as tf; print(len(tf.config.list_physical_devices('GPU')))"
 
-Item = TypeVar("Item")
+
+class ClusterSettings(Settings):
+    """Where the heavy maps run: this machine, unless a scheduler is named. Results do not depend on it."""
+
+    scheduler: Annotated[str, Field(pattern=ADDRESS)] | None = None
+    processes: Annotated[int, Field(ge=1)] | None = None
+
+
+class Part(Protocol):
+    """The work of one task."""
+
+    def __len__(self) -> int:
+        """How many pictures it has."""
+
+    def __str__(self) -> str:
+        """What to call it when it fails."""
+
+
+Item = TypeVar("Item", bound=Part)
 Result = TypeVar("Result")
 
 
-def map_parts(function: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
+def map_parts(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    title: str,
+    cluster: ClusterSettings,
+    *,
+    on_gpus: bool = False,
+) -> list[Result]:
     """`function` of each item, on all workers, in the order of `items`; shows progress.
 
-    An item is one part of a table; workers share the file system. A task is tried again if its worker dies.
+    A task that raises, or whose worker dies, is tried again.
+
+    Args:
+        on_gpus: whether the function uses a GPU; where there are any, there is one local worker a GPU, not one a core.
+
+    Raises:
+        WorkError: the named cluster does not answer, or an item failed each time.
     """
     if not items:
         return []
+    gpus = local_gpus() if on_gpus else []
     results: dict[int, Result] = {}
-    with _client(len(items)) as client, _progress() as progress:
-        task = progress.add_task(title, total=len(items))
+    with _client(cluster, len(items), len(gpus)) as client, _progress() as progress:
+        task = progress.add_task(title, total=sum(map(len, items)))
         futures = {
-            client.submit(function, item, pure=False, retries=RETRIES): index for index, item in enumerate(items)
+            client.submit(_alone, function, item, gpus, key=f"{title}-{uuid.uuid4()}", retries=RETRIES): index
+            for index, item in enumerate(items)
         }
-        for future, result in as_completed(list(futures), with_results=True):
-            results[futures[future]] = result
-            progress.advance(task)
+        for future in as_completed(list(futures)):
+            index = futures[future]
+            try:
+                results[index] = future.result()
+            except KilledWorker:
+                reason = "the worker died each time that it was tried; is memory short?"
+                raise WorkError(f"{title}: {items[index]}: {reason}") from None
+            except Exception as error:
+                raise WorkError(f"{title}: {items[index]}: {type(error).__name__}: {error}") from error
+            progress.advance(task, len(items[index]))
     return [results[index] for index in range(len(items))]
 
 
+def local_gpus() -> list[str]:
+    """The GPUs of this machine that TensorFlow can use, by the names that CUDA_VISIBLE_DEVICES knows."""
+    if not shutil.which("nvidia-smi"):
+        return []
+    # In a process of its own: one that has looked holds on to them.
+    answer = subprocess.run([sys.executable, "-c", COUNT_GPUS], capture_output=True, text=True, check=False)
+    count = int(answer.stdout) if answer.stdout.strip().isdigit() else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return visible.split(",")[:count] if visible else [str(index) for index in range(count)]
+
+
+def _alone(function: Callable[[Item], Result], item: Item, gpus: list[str]) -> Result:
+    """What a worker runs: the function, on one thread and on a GPU of its own."""
+    name = get_worker().name  # of a local worker a number, counted from 0
+    own = {"CUDA_VISIBLE_DEVICES": gpus[name % len(gpus)]} if gpus and isinstance(name, int) else {}
+    for variable, value in {**SINGLE, **own}.items():
+        os.environ.setdefault(variable, value)
+    return function(item)
+
+
 @contextmanager
-def _client(tasks: int) -> Iterator[Client]:
-    address = os.environ.get(SCHEDULER)
+def _client(settings: ClusterSettings, tasks: int, gpus: int) -> Iterator[Client]:
+    address = os.environ.get(SCHEDULER) or settings.scheduler
     if address:
-        with Client(address) as client:
+        with _connected(address) as client:
             yield client
         return
-    workers = min(len(os.sched_getaffinity(0)), tasks)
-    # One thread a process: Dask sets OMP_NUM_THREADS to 1, TensorFlow has a variable of its own.
-    environment: dict[str, Any] = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", env=environment)
-    with cluster, Client(cluster) as client:
+    workers = min(settings.processes or gpus or len(os.sched_getaffinity(0)), tasks)
+    local = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0")
+    with local, Client(local) as client:
         yield client
+
+
+def _connected(address: str) -> Client:
+    """A client of a running scheduler that has a worker."""
+    try:
+        client = Client(address, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        raise WorkError(f"no Dask scheduler answers at {address}: {error}") from None
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        client.close()
+        raise WorkError(f"the Dask scheduler at {address} has no worker; start one: dask worker {address}") from None
+    return client
+
+
+class _Rate(ProgressColumn):
+    """Pictures a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.0f} pictures/s" if speed else "")
 
 
 def _progress() -> Progress:
@@ -59,6 +162,7 @@ def _progress() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        _Rate(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

@@ -21,7 +21,7 @@ from faceline.faces.detection import Face
 from faceline.faces.quality import fault, measure
 from faceline.files import atomic_directory, read_table, write_json, write_table
 from faceline.gates.passes import require_pass
-from faceline.parallel import map_parts
+from faceline.parallel import ClusterSettings, map_parts
 from faceline.params import chosen, read_settings, section
 
 CHUNK = 256  # pictures read at a time; bounds memory
@@ -37,6 +37,12 @@ class Part:
     settings: CropSettings
     max_pixels: int
     output: Path
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __str__(self) -> str:
+        return str(self.images)
 
 
 def verdict(picture_bytes: bytes, faces: list[Face] | str, settings: CropSettings, max_pixels: int) -> dict[str, Any]:
@@ -100,6 +106,7 @@ def main(ingest: Path, clean: Path, detect: Path, gates: Path, output: Path) -> 
     dataset = chosen()[0]
     settings = read_settings(CropSettings, "datasets", dataset, "crop")
     max_pixels = int(section("datasets", dataset, "ingest", "max_pixels"))
+    cluster = read_settings(ClusterSettings, "cluster")
     for gate, tables in (("ingest", ingest), ("clean", clean), ("detect", detect)):
         require_pass(gates, gate, tables)
     kept = read_table(clean / "kept.parquet", ["image_id", "path"]).to_pydict()
@@ -112,7 +119,7 @@ def main(ingest: Path, clean: Path, detect: Path, gates: Path, output: Path) -> 
             mine = {image_id: paths[image_id] for image_id in there if image_id in paths}
             found = {image_id: faces[image_id] for image_id in mine}
             parts.append(Part(images.absolute(), mine, found, settings, max_pixels, (partial / "faces").absolute()))
-        done = map_parts(crop_part, parts, "crop")
+        done = map_parts(crop_part, parts, "crop", cluster)
         rejected = pa.concat_tables([REJECTED.empty_table(), *(table for _, table in done)])
         write_table(partial / "rejected.parquet", rejected, REJECTED)
         summary = summarize(len(paths), sum(count for count, _ in done), rejected)

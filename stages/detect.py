@@ -17,7 +17,7 @@ from faceline.datasets.tables import FACES, REJECTED
 from faceline.faces.detection import DetectSettings
 from faceline.files import atomic_directory, read_table, write_json, write_table
 from faceline.gates.passes import require_pass
-from faceline.parallel import map_parts
+from faceline.parallel import ClusterSettings, map_parts
 from faceline.params import chosen, read_settings, section
 
 
@@ -60,11 +60,13 @@ def main(ingest: Path, clean: Path, gates: Path, store: Path, output: Path) -> N
     dataset = chosen()[0]
     settings = read_settings(DetectSettings, "datasets", dataset, "detect")
     max_pixels = int(section("datasets", dataset, "ingest", "max_pixels"))
+    cluster = read_settings(ClusterSettings, "cluster")
     require_pass(gates, "ingest", ingest)
     require_pass(gates, "clean", clean)
     wanted = set(read_table(clean / "kept.parquet", ["image_id"]).column("image_id").to_pylist())
     folder = store_folder(store, settings)
-    done = sum(map_parts(search, missing_parts(ingest / "images", wanted, settings, max_pixels, folder), "detect"))
+    missing = missing_parts(ingest / "images", wanted, settings, max_pixels, folder)
+    done = sum(map_parts(search, missing, "detect", cluster, on_gpus=settings.enabled))
     click.echo(f"{done} pictures detected, {len(wanted) - done} known from the store")
     faces = read_store(folder, wanted)
     with atomic_directory(output) as partial:

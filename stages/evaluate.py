@@ -29,7 +29,7 @@ from faceline.files import atomic_directory, read_json, write_json, write_table
 from faceline.gates.passes import require_pass
 
 if TYPE_CHECKING:  # the bundle imports TensorFlow, which prints its banner unless it is loaded quietly
-    from faceline.learning.bundle import Answers
+    from faceline.learning.answering import Answers
 
 SUBSET = "test"
 BATCH = 256  # crops decoded at a time; bounds the memory, does not change the answers
@@ -104,9 +104,9 @@ def main(
     for gate, table in (("ingest", ingest), ("clean", clean), ("crop", crop), ("shard", shards), ("train", bundle)):
         require_pass(gates, gate, table)
     load_tensorflow()
-    from faceline.learning.bundle import Predictor
+    from faceline.learning.answering import CropPredictor
 
-    predictor = Predictor(bundle)
+    predictor = CropPredictor(bundle)
     batches = -(-read_manifest(shards)["rows"][SUBSET] // BATCH)
     answered = predict(read_rows(shards, SUBSET), predictor.predict_crops)
     tables = list(track(answered, "evaluate", total=batches, console=stderr()))

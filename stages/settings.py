@@ -24,9 +24,19 @@ from faceline.files import atomic_directory, write_json
 from faceline.gates.expectations import NAMES
 from faceline.learning import networks
 from faceline.learning.recipe import Recipe
+from faceline.parallel import ClusterSettings
 from faceline.params import PARAMS, Settings, chosen, read_settings, section
 
-TOP = ("dataset", "recipe", "sample", "datasets", "shard", "report", "recipes")  # the sections of params.yaml
+TOP = (
+    "dataset",
+    "recipe",
+    "cluster",
+    "sample",
+    "datasets",
+    "shard",
+    "report",
+    "recipes",
+)  # the sections of params.yaml
 MADE = "sample"  # the dataset whose files the stage of that name makes
 
 OF_A_DATASET: dict[str, type[Settings]] = {
@@ -40,6 +50,7 @@ OF_A_DATASET: dict[str, type[Settings]] = {
 
 def check(dataset: str, recipe: str) -> Recipe:
     """Read every setting in force; SettingsError names the first section with something wrong in it."""
+    read_settings(ClusterSettings, "cluster")
     read_settings(SampleSettings, "sample")
     for stage, model in OF_A_DATASET.items():
         read_settings(model, "datasets", dataset, stage)

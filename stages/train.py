@@ -81,8 +81,8 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
 
     load_tensorflow()
     from faceline.learning import training
-    from faceline.learning.bundle import write_bundle
     from faceline.learning.calibration import validate
+    from faceline.learning.packing import write_bundle
 
     checkpoints = training.checkpoints(store, shards, recipe)
     trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True))

@@ -9,9 +9,10 @@ from faceline.faces.cropping import CropSettings, crop_face
 from faceline.faces.decoding import encode_png
 from faceline.faces.detection import DetectSettings, Face
 from faceline.files import read_json, write_json
-from faceline.learning.bundle import Predictor, write_bundle
+from faceline.learning.bundle import Predictor
 from faceline.learning.calibration import conformal_half_width
 from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards, read_card
+from faceline.learning.packing import write_bundle
 from faceline.learning.training import Trained, build
 from faceline.params import read_settings
 from tests.toys import SIDE, network, recipe

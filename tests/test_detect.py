@@ -14,7 +14,8 @@ from faceline.datasets.tables import FACES, IMAGES
 from faceline.errors import SettingsError
 from faceline.faces import detection
 from faceline.faces.decoding import encode_png
-from faceline.faces.detection import Detector, DetectSettings, Face
+from faceline.faces.detection import DetectSettings, Face
+from faceline.faces.detector import Detector
 from faceline.files import write_table
 from faceline.params import parse_settings
 from stages.detect import counts, missing_parts

@@ -17,7 +17,7 @@ from faceline.faces.decoding import encode_png
 from faceline.files import digest, read_json, read_table
 from faceline.gates.passes import pass_file, write_pass
 from faceline.learning import bundle
-from faceline.learning.bundle import Answers
+from faceline.learning.answering import Answers
 from faceline.learning.card import Constants as Learnt
 from stages import evaluate as stage
 from tests.builders import SIDE, World, shard, world

@@ -12,7 +12,7 @@ from faceline.errors import BundleError, SettingsError
 from faceline.files import read_json, write_json
 from faceline.gates.evaluate import Limits
 from faceline.learning import bundle
-from faceline.learning.bundle import Answers
+from faceline.learning.answering import Answers
 from faceline.params import parse_settings
 from tests.builders import World, spoil, summarize_predictions
 from tests.judging import LIMITS, failures, judge

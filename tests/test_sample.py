@@ -339,7 +339,8 @@ def test_the_stage_writes_the_layout_that_was_asked_for(tmp_path: Path, monkeypa
 
 @pytest.mark.slow
 def test_mtcnn_finds_the_one_face_of_ordinary_pictures() -> None:
-    from faceline.faces.detection import Detector, DetectSettings
+    from faceline.faces.detection import DetectSettings
+    from faceline.faces.detector import Detector
 
     pixels = [decode(encode(row), **DECODING) for row in ordinary(FULL)[:60]]
     found = Detector(DetectSettings(enabled=True)).detect(pixels)

@@ -17,7 +17,8 @@ from faceline.datasets.sample.rendering import encode
 from faceline.datasets.sample.settings import SampleSettings
 from faceline.faces.cropping import CropSettings, counted, crop_face
 from faceline.faces.decoding import decode
-from faceline.faces.detection import Detector, DetectSettings
+from faceline.faces.detection import DetectSettings
+from faceline.faces.detector import Detector
 from faceline.faces.quality import fault, measure
 from faceline.files import read_table
 from faceline.params import PARAMS, read_settings

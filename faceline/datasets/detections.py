@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 
 from faceline.datasets.tables import FACES
 from faceline.faces.decoding import decode
-from faceline.faces.detection import Detector, DetectSettings, Face
+from faceline.faces.detection import DetectSettings, Face
+from faceline.faces.detector import Detector
 from faceline.files import read_table, write_table
 
-CHUNK = 256  # pictures decoded and detected together; bounds memory
-STORE_VERSION = 1  # raise when the same settings find other faces than before, so that old detections are not used
+CHUNK, CHUNK_PIXELS = 256, 24_000_000  # pictures, and pixels, decoded and detected together; bounds memory
+STORE_VERSION = 2  # raise when the same settings find other faces than before, so that old detections are not used
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class Part:
     settings: DetectSettings
     max_pixels: int
     store: Path
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __str__(self) -> str:
+        return str(self.images)
 
 
 def store_folder(store: Path, settings: DetectSettings) -> Path:
@@ -80,18 +87,34 @@ def read_store(folder: Path, image_ids: Iterable[str]) -> pa.Table:
 def search(part: Part) -> int:
     """Detect the faces of a part's pictures and put them in the store; returns how many pictures were done."""
     detector = _detector(part.settings)
-    rows: list[dict[str, object]] = []
-    done = 0
-    for batch in pq.ParquetFile(part.images).iter_batches(CHUNK, columns=["image_id", "bytes"]):
-        names, data = batch["image_id"].to_pylist(), batch["bytes"]
-        wanted = [index for index, name in enumerate(names) if name in part.image_ids]
-        pictures = [decode(data[index].as_py(), max_pixels=part.max_pixels) for index in wanted]
-        for index, answer in zip(wanted, detect_each(detector, pictures), strict=True):
-            rows += face_rows(names[index], answer)
-        done += len(wanted)
+    rows = [
+        row
+        for chunk in _chunks(part)
+        for image_id, answer in zip(chunk, detect_each(detector, list(chunk.values())), strict=True)
+        for row in face_rows(image_id, answer)
+    ]
     name = hashlib.sha256("".join(sorted(part.image_ids)).encode()).hexdigest()[:24]
     write_table(part.store / f"{name}.parquet", pa.Table.from_pylist(rows, FACES), FACES)
-    return done
+    return len(part)
+
+
+def _chunks(part: Part) -> Iterator[dict[str, np.ndarray]]:
+    """The decoded pictures of a part by image_id, few enough at a time."""
+    chunk: dict[str, np.ndarray] = {}
+    pixels = 0
+    for batch in pq.ParquetFile(part.images).iter_batches(CHUNK, columns=["image_id", "bytes"]):
+        for image_id, data in zip(batch["image_id"].to_pylist(), batch["bytes"], strict=True):
+            if image_id not in part.image_ids:
+                continue
+            picture = decode(data.as_py(), max_pixels=part.max_pixels)
+            size = picture.shape[0] * picture.shape[1]
+            if chunk and (len(chunk) == CHUNK or pixels + size > CHUNK_PIXELS):
+                yield chunk
+                chunk, pixels = {}, 0
+            chunk[image_id] = picture
+            pixels += size
+    if chunk:
+        yield chunk
 
 
 def detect_each(detector: Detector, pictures: Sequence[np.ndarray]) -> list[list[Face] | str]:

@@ -16,7 +16,7 @@ from faceline.gates.limits import Share
 from faceline.params import Settings
 
 if TYPE_CHECKING:  # the bundle imports TensorFlow, which who reads these settings need not wait for
-    from faceline.learning.bundle import Answers, Predictor
+    from faceline.learning.answering import Answers, CropPredictor
 
 NUMBERS = ["loss", "val_loss", "learning_rate"]
 LARGEST = sys.float_info.max  # what is above is not finite
@@ -73,13 +73,13 @@ def _networks(history: pd.DataFrame, limits: Limits) -> Judged:
     return Judged("networks", frame.reset_index(), "network", expectations)
 
 
-def _load(bundle: Path) -> "tuple[Predictor | None, str | None]":
+def _load(bundle: Path) -> "tuple[CropPredictor | None, str | None]":
     """The predictor, or why there is none: of a damaged network file Keras says so in its own words."""
     load_tensorflow()
-    from faceline.learning.bundle import Predictor
+    from faceline.learning.answering import CropPredictor
 
     try:
-        return Predictor(bundle), None
+        return CropPredictor(bundle), None
     except (FacelineError, OSError, ValueError) as error:
         return None, " ".join(str(error).split())
 

@@ -1,0 +1,89 @@
+"""The networks of a bundle on crops of faces; `faceline.learning.bundle` makes the crops of a picture first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from faceline.errors import BundleError
+from faceline.files import sha256_file
+from faceline.learning import heads
+from faceline.learning.card import NetworkFile, read_card
+from faceline.learning.pixels import prepare
+
+BATCH = 128  # crops a call of the networks
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers for n crops; None where the bundle has no such target.
+
+    Attributes:
+        age, age_low, age_high: years (n,) float32; the interval's coverage is in the card.
+        female_probability: (n,) float32.
+        race_probabilities: (n, 5) float32, by race code.
+    """
+
+    age: np.ndarray | None = None
+    age_low: np.ndarray | None = None
+    age_high: np.ndarray | None = None
+    female_probability: np.ndarray | None = None
+    race_probabilities: np.ndarray | None = None
+
+
+class CropPredictor:
+    """The networks of a bundle.
+
+    Args:
+        path: the bundle's folder.
+
+    Raises:
+        BundleError: a file is missing or altered, or the card is of another version.
+    """
+
+    def __init__(self, path: Path):
+        self.card = read_card(path)
+        self._networks = [_load(path, file) for file in self.card.networks]
+        side = self.card.crop.size
+        signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
+        self._outputs = tf.function(self._run, input_signature=signature)
+
+    def predict_crops(self, crops: np.ndarray) -> Answers:
+        """Answers for crops, uint8 (n, size, size, 3) of the card's crop size; ValueError for another shape."""
+        side = self.card.crop.size
+        if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
+            raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (n, {side}, {side}, 3)")
+        # Some kernels can't take an empty batch, so a black crop stands in for none.
+        fed = crops if len(crops) else np.zeros((1, side, side, 3), np.uint8)
+        parts = [self._outputs(fed[start : start + BATCH]) for start in range(0, len(fed), BATCH)]
+        outputs = {
+            name: np.concatenate([part[name].numpy() for part in parts])[: len(crops)] for name in self.card.targets
+        }
+        return Answers(
+            **self._ages(outputs["age"]) if "age" in outputs else {},
+            female_probability=outputs["gender"][:, 0] if "gender" in outputs else None,
+            race_probabilities=outputs.get("race"),
+        )
+
+    def _run(self, crops: tf.Tensor) -> dict[str, tf.Tensor]:
+        pictures = prepare(crops, self.card.input.size, self.card.input.channels == 1)
+        answers = [network(pictures, training=False) for network in self._networks]
+        return {name: output for answer in answers for name, output in answer.items()}
+
+    def _ages(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
+        years = heads.years(outputs).astype(np.float32)
+        half_width = np.float32(self.card.age_interval.half_width if self.card.age_interval else np.nan)
+        return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
+
+
+def _load(bundle: Path, entry: NetworkFile) -> keras.Model:
+    """A network of the bundle, checked before it is opened; nothing in it is run that Keras doesn't know."""
+    path = bundle / entry.file
+    if path.parent != bundle or not path.is_file():
+        raise BundleError(f"{path} is missing; the card names it")
+    found = sha256_file(path)
+    if found != entry.sha256:
+        raise BundleError(f"{path} is not the file that the card names: its SHA-256 is {found}, not {entry.sha256}")
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
