@@ -8,11 +8,8 @@ import pytest
 
 from faceline.datasets import detections
 from faceline.datasets.detections import Part, detect_each, read_store, search, store_folder
-from faceline.datasets.labels import Gender, Race
-from faceline.datasets.sample.picture import Shot, Sitter, take
 from faceline.datasets.tables import FACES, IMAGES
 from faceline.errors import SettingsError
-from faceline.faces import detection
 from faceline.faces.decoding import encode_png
 from faceline.faces.detection import DetectSettings, Face
 from faceline.faces.detector import Detector
@@ -139,27 +136,20 @@ def test_a_face_size_that_the_package_cannot_find_is_refused() -> None:
         parse_settings(DetectSettings, {"min_face_size": 40}, "detect")
 
 
-def test_batches_hold_pictures_of_one_size_and_never_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection, "BATCH_PIXELS", 3000)
-    sides = [30, 30, 40, 30, 20, 30, 50, 50]
-    pictures = [np.zeros((side, side, 3), np.uint8) for side in sides]
-    batches = list(detection._batches(pictures))
-    assert batches == [[0, 1, 3], [5, 5], [2], [6], [7]]
-    assert all(sum(pictures[index][..., 0].size for index in batch) <= 3000 for batch in batches)
+def test_chunks_hold_neither_too_many_pictures_nor_too_many_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detections, "CHUNK", 3)
+    monkeypatch.setattr(detections, "CHUNK_PIXELS", 2 * 900)  # of two pictures
+    fake = FakeDetector()
+    monkeypatch.setattr(detections, "_detector", lambda _: fake)
+    parts = images(tmp_path / "images", [1, 2, 3, 4, 5])
+    wanted = frozenset({"id1", "id2", "id4", "id5"})
+    assert search(Part(parts / "part-00000.parquet", wanted, SETTINGS, 10_000, tmp_path / "store")) == 4
+    assert fake.calls == [2, 2]
+    assert read_store(tmp_path / "store", wanted)["width"].to_pylist() == [1, 2, 4, 5]
 
 
-@pytest.mark.slow
-def test_batches_find_what_single_calls_find() -> None:
-    from mtcnn import MTCNN
-
-    people = [Sitter((number,), 30, Gender(number % 2), Race(number % 5)) for number in range(6)]
-    sizes = [128, 128, 200, 90, 128, 128]
-    shots = [Shot((number,), size, (people[number],)) for number, size in enumerate(sizes)]
-    pictures = [np.asarray(take(shot)) for shot in [*shots, Shot((9,), 128, tuple(people[:2])), Shot((9,), 16, ())]]
-    detector, single = Detector(DetectSettings(enabled=True)), MTCNN()
-    found = detector.detect(pictures)
-    assert sum(map(len, found)) >= 7
-    for image, faces in zip(pictures[:-1], found[:-1], strict=True):
-        answers = single.detect_faces(image)
-        assert {(f.x, f.y, f.width, f.height) for f in faces} == {tuple(map(int, answer["box"])) for answer in answers}
-    assert found[-1] == []  # too small for the package
+def test_a_picture_too_small_for_the_pyramid_has_no_face() -> None:
+    small = np.zeros((16, 200, 3), np.uint8)
+    assert Detector(DetectSettings()).detect([small, np.zeros((24, 24, 3), np.uint8)]) == [[], []]

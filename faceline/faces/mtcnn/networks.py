@@ -5,19 +5,16 @@ for a batch of one patch, whose products run through another routine. They run o
 """
 
 import importlib.resources
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 from mtcnn.stages import StageONet, StagePNet, StageRNet
 
-SIDES = {"rnet": 24, "onet": 48}  # pixels of a patch
-STRIPE = 1_000_000  # pixels of a level that go through P-Net at once; bounds memory, about 120 bytes each
-_REACH, _STRIDE = 12, 2  # of P-Net: pixels that one answer sees, and pixels between two answers
+REFINED, OUTPUT = 24, 48  # pixels a side of the patches that R-Net and O-Net see
 
 Weights = list[np.ndarray]
-Network = Callable[[tf.Tensor, Weights], list[tf.Tensor]]
+Network = Callable[..., tf.Tensor | list[tf.Tensor]]
 Answers = list[np.ndarray]
 
 
@@ -33,33 +30,40 @@ def use_gpu() -> bool:
 
 
 class Networks:
-    """P-, R- and O-Net. Graphs are built when first needed, once a number of levels, not once a size of picture."""
+    """P-, R- and O-Net."""
 
     def __init__(self) -> None:
-        self._pnet: dict[int, Callable[..., list[tf.Tensor]]] = {}
+        # A bare name would let a file of that name in the working folder be unpickled instead of the package's.
+        folder = importlib.resources.files("mtcnn.assets.weights")
+        pnet = StagePNet(weights=str(folder / "pnet.lz4")).model.get_weights()
+        rnet = StageRNet(weights=str(folder / "rnet.lz4")).model.get_weights()
+        onet = StageONet(weights=str(folder / "onet.lz4")).model.get_weights()
+        self._pnet = _graph(_pnet, pnet, (None, None, None, 3))
+        self._pnet_masked = _graph(_pnet, pnet, (None, None, None, 3), (None, None, None, 1))
+        self._scores = tf.function(
+            _face, input_signature=[tf.TensorSpec((None, 2), tf.float32)]
+        ).get_concrete_function()
+        self._rnet = _graph(_rnet, rnet, (None, REFINED, REFINED, 3))
+        self._onet = _graph(_onet, onet, (None, OUTPUT, OUTPUT, 3))
 
-    def propose(self, levels: Sequence[np.ndarray]) -> list[Answers]:
-        """P-Net on levels of pyramids.
+    def propose(self, images: np.ndarray, masks: np.ndarray | None = None) -> Answers:
+        """P-Net on images that are levels, or sheets of them with their masks (see faceline.faces.mtcnn.sheets).
 
         Args:
-            levels: each float32 (n, height, width, 3), sides of 12 and more.
+            images: float32 (n, height, width, 3).
+            masks: float32 (n, height - 2, width - 2, 1).
 
         Returns:
-            Of each level the offsets (n, rows, columns, 4) and the scores (n, rows, columns), float32.
+            Offsets (n, rows, columns, 4) and logits of no face and of one (n, rows, columns, 2), float32.
         """
-        stripes = [stripe for level in levels for stripe in _stripes(level)]
-        if len(stripes) == len(levels):
-            return self._answer(levels)
-        # Answers of pieces of a level are those of the whole: no layer pads, and pieces start on P-Net's stride.
-        answers = iter(self._answer([stripe])[0] for stripe in stripes)
-        parts = [[next(answers) for _ in _stripes(level)] for level in levels]
-        return [[np.concatenate(kind, axis=1) for kind in zip(*part, strict=True)] for part in parts]
+        if masks is None:
+            return [answer.numpy() for answer in self._pnet(tf.constant(images))]
+        return [answer.numpy() for answer in self._pnet_masked(tf.constant(images), tf.constant(masks))]
 
-    def _answer(self, levels: Sequence[np.ndarray]) -> list[Answers]:
-        if len(levels) not in self._pnet:
-            self._pnet[len(levels)] = _graph(_pnet, self._weights[0], [(None, None, None, 3)] * len(levels))
-        flat = [answer.numpy() for answer in self._pnet[len(levels)](*map(tf.constant, levels))]
-        return [flat[start : start + 2] for start in range(0, len(flat), 2)]
+    def scores(self, logits: np.ndarray) -> np.ndarray:
+        """The probability of a face (n,), of P-Net's logits (n, 2), float32; taken of few, for it costs much."""
+        scores: np.ndarray = self._scores(tf.constant(logits)).numpy()
+        return scores
 
     def refine(self, patches: np.ndarray) -> Answers:
         """R-Net: offsets (n, 4) and scores (n,) of patches (n, 24, 24, 3), all float32; n of 2 or more."""
@@ -69,67 +73,40 @@ class Networks:
         """O-Net: offsets (n, 4), scores (n,) and landmarks (n, 10) of patches (n, 48, 48, 3); n of 2 or more."""
         return [answer.numpy() for answer in self._onet(tf.constant(patches))]
 
-    @cached_property
-    def _weights(self) -> list[Weights]:
-        # A bare name would let a file of that name in the working folder be unpickled instead of the package's.
-        folder = importlib.resources.files("mtcnn.assets.weights")
-        stages = (StagePNet, "pnet.lz4"), (StageRNet, "rnet.lz4"), (StageONet, "onet.lz4")
-        return [stage(weights=str(folder / name)).model.get_weights() for stage, name in stages]
 
-    @cached_property
-    def _rnet(self) -> Callable[..., list[tf.Tensor]]:
-        return _graph(_rnet, self._weights[1], [(None, SIDES["rnet"], SIDES["rnet"], 3)])
-
-    @cached_property
-    def _onet(self) -> Callable[..., list[tf.Tensor]]:
-        return _graph(_onet, self._weights[2], [(None, SIDES["onet"], SIDES["onet"], 3)])
-
-
-def _stripes(level: np.ndarray) -> list[np.ndarray]:
-    """A level cut across into overlapping pieces whose answers follow on one another."""
-    count, height, width, _ = level.shape
-    rows = max(1, (STRIPE // (count * width) - _REACH) // _STRIDE)  # of answers
-    answers = -(-(height - 2) // _STRIDE) - 4
-    starts = range(0, max(1, answers), rows)
-    ends = [_STRIDE * (start + rows - 1) + _REACH for start in starts[:-1]] + [height]
-    return [level[:, _STRIDE * start : end] for start, end in zip(starts, ends, strict=True)]
-
-
-def _graph(network: Network, weights: Weights, shapes: list[tuple[int | None, ...]]) -> Callable[..., list[tf.Tensor]]:
-    """The network as one concrete function of inputs of any size, so that no size of picture is traced anew."""
+def _graph(network: Network, weights: Weights, *shapes: tuple[int | None, ...]) -> Network:
+    """The network as one concrete function for any number of inputs."""
     signature = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-
-    def answer(*inputs: tf.Tensor) -> list[tf.Tensor]:
-        return [output for images in inputs for output in network(images, weights)]
-
-    return tf.function(answer, input_signature=signature).get_concrete_function()  # type: ignore[no-any-return]
+    whole = tf.function(lambda *inputs: network(weights, *inputs), input_signature=signature)
+    return whole.get_concrete_function()  # type: ignore[no-any-return]
 
 
-def _pnet(images: tf.Tensor, w: Weights) -> list[tf.Tensor]:
-    x = _prelu(_convolved(images, w[0], w[1]), w[2])
-    x = tf.nn.max_pool2d(x, 2, 2, "SAME")
+def _pnet(w: Weights, images: tf.Tensor, masks: tf.Tensor | None = None) -> list[tf.Tensor]:
+    x = _gentle(_convolved(images, w[0], w[1]), w[2])
+    x = x if masks is None else tf.minimum(x, masks)
+    x = _steep(tf.nn.max_pool2d(x, 2, 2, "SAME"), w[2])
     x = _prelu(_convolved(x, w[3], w[4]), w[5])
     x = _prelu(_convolved(x, w[6], w[7]), w[8])
-    return [_convolved(x, w[9], w[10]), _face(_convolved(x, w[11], w[12]))]
+    return [_convolved(x, w[9], w[10]), _convolved(x, w[11], w[12])]
 
 
-def _rnet(patches: tf.Tensor, w: Weights) -> list[tf.Tensor]:
-    x = _prelu(_convolved(patches, w[0], w[1]), w[2])
-    x = tf.nn.max_pool2d(x, 3, 2, "SAME")
-    x = _prelu(_convolved(x, w[3], w[4]), w[5])
-    x = tf.nn.max_pool2d(x, 3, 2, "VALID")
+def _rnet(w: Weights, patches: tf.Tensor) -> list[tf.Tensor]:
+    x = _gentle(_convolved(patches, w[0], w[1]), w[2])
+    x = _steep(tf.nn.max_pool2d(x, 3, 2, "SAME"), w[2])
+    x = _gentle(_convolved(x, w[3], w[4]), w[5])
+    x = _steep(tf.nn.max_pool2d(x, 3, 2, "VALID"), w[5])
     x = _prelu(_convolved(x, w[6], w[7]), w[8])
     x = _prelu(_dense(_flat(x), w[9], w[10]), w[11])
     return [_dense(x, w[12], w[13]), _face(_dense(x, w[14], w[15]))]
 
 
-def _onet(patches: tf.Tensor, w: Weights) -> list[tf.Tensor]:
-    x = _prelu(_convolved(patches, w[0], w[1]), w[2])
-    x = tf.nn.max_pool2d(x, 3, 2, "SAME")
-    x = _prelu(_convolved(x, w[3], w[4]), w[5])
-    x = tf.nn.max_pool2d(x, 3, 2, "VALID")
-    x = _prelu(_convolved(x, w[6], w[7]), w[8])
-    x = tf.nn.max_pool2d(x, 2, 2, "SAME")
+def _onet(w: Weights, patches: tf.Tensor) -> list[tf.Tensor]:
+    x = _gentle(_convolved(patches, w[0], w[1]), w[2])
+    x = _steep(tf.nn.max_pool2d(x, 3, 2, "SAME"), w[2])
+    x = _gentle(_convolved(x, w[3], w[4]), w[5])
+    x = _steep(tf.nn.max_pool2d(x, 3, 2, "VALID"), w[5])
+    x = _gentle(_convolved(x, w[6], w[7]), w[8])
+    x = _steep(tf.nn.max_pool2d(x, 2, 2, "SAME"), w[8])
     x = _prelu(_convolved(x, w[9], w[10]), w[11])
     x = _prelu(_dense(_flat(x), w[12], w[13]), w[14])
     return [_dense(x, w[15], w[16]), _face(_dense(x, w[19], w[20])), _dense(x, w[17], w[18])]
@@ -145,9 +122,20 @@ def _dense(x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray) -> tf.Tensor:
 
 
 def _prelu(x: tf.Tensor, slope: np.ndarray) -> tf.Tensor:
-    if slope.max() <= 1:  # then the larger of the two is the right one, and half of the work is saved
-        return tf.maximum(x, slope * x)
-    return tf.nn.relu(x) + slope * tf.minimum(x, 0)
+    return _steep(_gentle(x, slope), slope)
+
+
+def _gentle(x: tf.Tensor, slope: np.ndarray) -> tf.Tensor:
+    """PReLU where its slope is 1 or less: there it is a maximum. Channels of a steeper slope stay as they are."""
+    return tf.maximum(x, np.minimum(slope, 1) * x)
+
+
+def _steep(x: tf.Tensor, slope: np.ndarray) -> tf.Tensor:
+    """PReLU where its slope is more than 1, for what is `_gentle` elsewhere.
+
+    It commutes with a maximum over neighbours, and so may follow a pooling, which leaves it less to do.
+    """
+    return tf.minimum(x, np.maximum(slope, 1) * x) if slope.max() > 1 else x
 
 
 def _flat(x: tf.Tensor) -> tf.Tensor:
