@@ -22,6 +22,7 @@ class Usage:
     seconds: float
     cpu_seconds: float  # user and system, of the processes that were waited for
     peak_bytes: int  # resident at one moment; a page that two processes share counts twice
+    largest_bytes: int  # resident in the largest single process at one moment
 
 
 def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None) -> Usage:
@@ -36,10 +37,11 @@ def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str]
     """
     start = time.perf_counter()
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=sys.stderr)
-    peak = 0
+    peak = largest = 0
     try:
         while not (waited := os.wait4(process.pid, os.WNOHANG))[0]:
-            peak = max(peak, _resident(process.pid))
+            sizes = _resident(process.pid)
+            peak, largest = max(peak, sum(sizes)), max(largest, *sizes, 0)
             time.sleep(INTERVAL)
     except BaseException:
         process.kill()
@@ -51,19 +53,21 @@ def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str]
     if process.returncode:
         raise click.ClickException(f"`{' '.join(command)}` ended with {process.returncode}")
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return Usage(round(seconds, 2), round(usage.ru_utime + usage.ru_stime, 2), max(peak, usage.ru_maxrss * unit))
+    largest = max(largest, usage.ru_maxrss * unit)
+    cpu_seconds = round(usage.ru_utime + usage.ru_stime, 2)
+    return Usage(round(seconds, 2), cpu_seconds, max(peak, largest), largest)
 
 
-def _resident(pid: int) -> int:
-    """Bytes that a process and its descendants have in memory; what has just ended counts nothing."""
-    total = 0
+def _resident(pid: int) -> list[int]:
+    """Bytes that a process and each of its descendants have in memory; what has just ended counts nothing."""
+    sizes = []
     try:
         root = psutil.Process(pid)
         for process in (root, *root.children(recursive=True)):
-            total += process.memory_info().rss
+            sizes.append(process.memory_info().rss)
     except psutil.NoSuchProcess:
-        return total
-    return total
+        return sizes
+    return sizes
 
 
 def show_growth(runs: Sequence[Mapping[str, float]], as_json: bool, **about: str) -> None:

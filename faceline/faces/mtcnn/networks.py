@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from mtcnn.stages import StageONet, StagePNet, StageRNet
+from mtcnn.utils.tensorflow import load_weights
 
 REFINED, OUTPUT = 24, 48  # pixels a side of the patches that R-Net and O-Net see
 
@@ -35,9 +35,7 @@ class Networks:
     def __init__(self) -> None:
         # A bare name would let a file of that name in the working folder be unpickled instead of the package's.
         folder = importlib.resources.files("mtcnn.assets.weights")
-        pnet = StagePNet(weights=str(folder / "pnet.lz4")).model.get_weights()
-        rnet = StageRNet(weights=str(folder / "rnet.lz4")).model.get_weights()
-        onet = StageONet(weights=str(folder / "onet.lz4")).model.get_weights()
+        pnet, rnet, onet = (load_weights(str(folder / f"{name}.lz4")) for name in ("pnet", "rnet", "onet"))
         self._pnet = _graph(_pnet, pnet, (None, None, None, 3))
         self._pnet_masked = _graph(_pnet, pnet, (None, None, None, 3), (None, None, None, 1))
         self._scores = tf.function(
