@@ -20,19 +20,24 @@ from faceline.gates.passes import require_pass
 from faceline.parallel import ClusterSettings, map_parts
 from faceline.params import chosen, read_settings, section
 
+TASKS, FEWEST = 32, 64  # a few new pictures are no more than so many tasks of no fewer pictures, for all workers
+
 
 def missing_parts(
     images: Path, wanted: set[str], settings: DetectSettings, max_pixels: int, folder: Path
 ) -> list[Part]:
-    """The parts of the images table with pictures of `wanted` that the store does not have yet."""
+    """The work that is left: the pictures of `wanted` that the store does not have yet, in parts of the images table."""
     answered = known(folder)
-    parts = []
+    missing = {}
     for file in sorted(images.glob("*.parquet")):
         there = read_table(file, ["image_id"]).column("image_id").to_pylist()
-        todo = frozenset(there) & wanted - answered
-        if todo:
-            parts.append(Part(file.absolute(), todo, settings, max_pixels, folder.absolute()))
-    return parts
+        missing[file.absolute()] = [image_id for image_id in there if image_id in wanted and image_id not in answered]
+    most = max(FEWEST, -(-sum(map(len, missing.values())) // TASKS))
+    return [
+        Part(file, frozenset(ids[start : start + most]), settings, max_pixels, folder.absolute())
+        for file, ids in missing.items()
+        for start in range(0, len(ids), most)
+    ]
 
 
 def counts(faces: pa.Table) -> dict[str, int]:

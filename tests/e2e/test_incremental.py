@@ -1,0 +1,95 @@
+"""Through DVC: only what is new is detected, and the table is that of a run from scratch, to the byte."""
+
+import re
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+from faceline.files import digest
+from tests.e2e.project import Project
+
+pytestmark = pytest.mark.slow
+
+TABLE = "data/detect/faces.parquet"
+
+
+def detected(output: str) -> tuple[int, int]:
+    """How many pictures were detected and how many known, as the stage says."""
+    found = re.search(r"(\d+) pictures detected, (\d+) known from the store", output)
+    assert found, output
+    return int(found[1]), int(found[2])
+
+
+def from_scratch(project: Project) -> str:
+    """The digest of the table when the store is empty."""
+    shutil.rmtree(project.root / "data/store/detect")
+    new, known = detected(project.dvc("repro", "--single-item", "--force", "detect").stdout)
+    assert known == 0 < new
+    return digest(project.root / TABLE)
+
+
+def test_new_and_removed_pictures_cost_only_themselves(built: Project, copy_of: Callable[[Project], Project]) -> None:
+    project = copy_of(built)
+    before = digest(project.root / TABLE)
+    project.set({"sample.faces": 100})
+    new, known = detected(project.dvc("repro", "detect").stdout)
+    assert 0 < new < known
+    more = digest(project.root / TABLE)
+    assert more != before
+    assert from_scratch(project) == more
+    project.set({"sample.faces": 90})
+    project.dvc("repro", "detect")  # DVC brings the old table back
+    assert digest(project.root / TABLE) == before
+    assert detected(project.dvc("repro", "--single-item", "--force", "detect").stdout) == (0, known)
+    assert digest(project.root / TABLE) == before
+    assert from_scratch(project) == before
+
+
+def test_the_company_of_pictures_does_not_matter(built: Project, copy_of: Callable[[Project], Project]) -> None:
+    """Other chunks, another number of processes, and a store that holds every second picture already."""
+    project = copy_of(built)
+    before = digest(project.root / TABLE)
+    detections = project.root / "faceline/datasets/detections.py"
+    code = detections.read_text()
+    assert "CHUNK, CHUNK_PIXELS = 256, 24_000_000" in code
+    detections.write_text(code.replace("CHUNK, CHUNK_PIXELS = 256, 24_000_000", "CHUNK, CHUNK_PIXELS = 7, 100_000"))
+    project.set({"cluster.processes": 1})
+    assert from_scratch(project) == before
+    project.run("python", "-c", FORGET)
+    new, known = detected(project.dvc("repro", "--single-item", "--force", "detect").stdout)
+    assert abs(new - known) <= 1
+    assert digest(project.root / TABLE) == before
+
+
+# Takes every second picture out of the store.
+FORGET = """
+from pathlib import Path
+from faceline.datasets.tables import FACES
+from faceline.files import read_table, write_table
+import pyarrow as pa, pyarrow.compute as pc
+for file in Path("data/store/detect").glob("*/*.parquet"):
+    table = read_table(file)
+    names = sorted(set(table["image_id"].to_pylist()))
+    write_table(file, table.filter(pc.is_in(table["image_id"], pa.array(names[::2]))), FACES)
+"""
+
+
+def test_a_setting_of_the_detector_detects_anew_and_one_of_the_crop_does_not(
+    built: Project, copy_of: Callable[[Project], Project]
+) -> None:
+    project = copy_of(built)
+    before, crops = digest(project.root / TABLE), digest(project.root / "data/crop")
+    project.set({"datasets.sample.crop.margin": 0.2})
+    told = project.dvc("repro", "crop").stdout
+    assert "Stage 'detect' didn't change, skipping" in told
+    assert "Running stage 'crop'" in told
+    assert digest(project.root / TABLE) == before
+    assert digest(project.root / "data/crop") != crops
+    project.set({"datasets.sample.detect.thresholds": [0.6, 0.7, 0.9]})
+    new, known = detected(project.dvc("repro", "detect").stdout)
+    assert known == 0 < new
+    project.set({"datasets.sample.detect.thresholds": [0.6, 0.7, 0.8], "cluster.processes": 2})
+    told = project.dvc("repro", "--single-item", "--force", "detect").stdout
+    assert detected(told) == (0, new)  # what the old settings found is still there
+    assert digest(project.root / TABLE) == before
