@@ -26,7 +26,7 @@ TASKS, FEWEST = 32, 64  # a few new pictures are no more than so many tasks of n
 def missing_parts(
     images: Path, wanted: set[str], settings: DetectSettings, max_pixels: int, folder: Path
 ) -> list[Part]:
-    """The work that is left: the pictures of `wanted` that the store does not have yet, in parts of the images table."""
+    """The work that is left: the pictures of `wanted` that the store lacks, in parts of the images table."""
     answered = known(folder)
     missing = {}
     for file in sorted(images.glob("*.parquet")):

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import stages.detect
 from faceline.datasets import detections
 from faceline.datasets.detections import Part, detect_each, read_store, search, store_folder
 from faceline.datasets.tables import FACES, IMAGES
@@ -77,6 +78,15 @@ def test_every_picture_has_a_row_and_the_store_is_asked_first(tmp_path: Path, mo
     assert counts(faces) == {"none": 1, "one": 2, "several": 0, "failed": 1}
     more = missing_parts(parts, wanted | {"id4"}, SETTINGS, 10_000, folder)
     assert [part.image_ids for part in more] == [{"id255"}, {"id4"}]  # a failure is tried again
+
+
+def test_few_missing_pictures_are_several_tasks_of_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages.detect, "FEWEST", 2)
+    parts = images(tmp_path / "images", [1, 2, 3, 4, 5], [6])
+    wanted = {"id1", "id2", "id3", "id5", "id6"}
+    todo = missing_parts(parts, wanted, SETTINGS, 10_000, tmp_path / "store")
+    assert [sorted(part.image_ids) for part in todo] == [["id1", "id2"], ["id3", "id5"], ["id6"]]
+    assert list(map(len, todo)) == [2, 2, 1]
 
 
 def test_a_failure_made_good_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,15 @@ def die_once(marker: list[str]) -> str:
     return "survived"
 
 
+def fail_once(marker: list[str]) -> str:
+    """Raise, the first time."""
+    path = Path(marker[0])
+    if not path.exists():
+        path.touch()
+        raise OSError("the disk hiccuped")
+    return "tried again"
+
+
 def test_results_come_in_the_order_of_the_items() -> None:
     items = [list(range(length)) for length in range(1, 20)]
     assert map_parts(total, items, "add", HERE) == list(map(sum, items))
@@ -76,6 +85,10 @@ def test_the_gpus_are_those_that_tensorflow_can_use(
 def test_a_wrong_setting_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         parse_settings(ClusterSettings, values, "cluster")
+
+
+def test_a_task_that_raises_is_tried_again(tmp_path: Path) -> None:
+    assert map_parts(fail_once, [[str(tmp_path / "marker")]], "fail", HERE) == ["tried again"]
 
 
 @pytest.mark.slow

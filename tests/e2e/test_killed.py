@@ -19,7 +19,7 @@ STAGES = {  # stage: (what it makes, seconds after its start when it is killed)
     "sample": ("data/raw/sample", 1.0),
     "ingest": ("data/ingest", 1.5),
     "clean": ("data/clean", 1.5),
-    "detect": ("data/detect", 9.0),
+    "detect": ("data/detect", 7.0),
     "crop": ("data/crop", 5.0),
     "split": ("data/split", 1.5),
     "shard": ("data/shards", 1.5),
