@@ -43,7 +43,7 @@ class Batches:
     output: int
 
 
-CPU = Batches(pixels=12_000_000, sheets=1, refine=64, output=32)  # what a core's cache holds
+CPU = Batches(pixels=12_000_000, sheets=1, refine=32, output=16)  # what a core's cache holds
 GPU = Batches(pixels=32_000_000, sheets=16, refine=4096, output=2048)
 
 

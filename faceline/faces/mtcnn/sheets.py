@@ -15,7 +15,7 @@ import numpy as np
 
 SIDE = 512  # pixels of a sheet
 STEP = 64  # pixels by which a sheet that is not full is shorter
-STACK, STACK_PIXELS = 32, 250_000  # levels of one size in a stack, and pixels at most
+STACK, STACK_PIXELS = 32, 100_000  # levels of one size in a stack, and pixels at most
 REACH, STRIDE = 12, 2  # of P-Net: pixels that one answer sees, and pixels between two answers
 NEVER = np.float32(1e30)  # beyond every number of the network: its negative never wins a maximum
 
