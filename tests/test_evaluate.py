@@ -16,7 +16,7 @@ from faceline.evaluation.plots import PLOTS
 from faceline.faces.decoding import encode_png
 from faceline.files import digest, read_json, read_table
 from faceline.gates.passes import pass_file, write_pass
-from faceline.learning import bundle
+from faceline.learning import answering
 from faceline.learning.answering import Answers
 from faceline.learning.card import Constants as Learnt
 from stages import evaluate as stage
@@ -47,7 +47,7 @@ class FakePredictor:
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setattr(bundle, "Predictor", FakePredictor)
+    monkeypatch.setattr(answering, "CropPredictor", FakePredictor)
     tables = world(tmp_path / "data")
     pass_all(tables)
     return tables

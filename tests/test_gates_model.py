@@ -11,7 +11,7 @@ import pytest
 from faceline.errors import BundleError, SettingsError
 from faceline.files import read_json, write_json
 from faceline.gates.evaluate import Limits
-from faceline.learning import bundle
+from faceline.learning import answering
 from faceline.learning.answering import Answers
 from faceline.params import parse_settings
 from tests.builders import World, spoil, summarize_predictions
@@ -41,7 +41,7 @@ def answers(**changes: Any) -> Answers:
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let the bundle load as a fake with these answers."""
-    return lambda given: monkeypatch.setattr(bundle, "Predictor", lambda path: FakePredictor(given))
+    return lambda given: monkeypatch.setattr(answering, "CropPredictor", lambda path: FakePredictor(given))
 
 
 def test_a_good_training_passes(good: World, loads: Any) -> None:
@@ -92,7 +92,7 @@ def test_any_failure_to_load_is_named(good: World, monkeypatch: pytest.MonkeyPat
     def fail(path: Path) -> None:
         raise error
 
-    monkeypatch.setattr(bundle, "Predictor", fail)
+    monkeypatch.setattr(answering, "CropPredictor", fail)
     assert str(error) in judge(good, "train").failure()
 
 
