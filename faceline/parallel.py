@@ -115,10 +115,11 @@ def local_gpus() -> list[str]:
 
 def _alone(function: Callable[[Item], Result], item: Item, gpus: list[str]) -> Result:
     """What a worker runs: the function, on one thread and on a GPU of its own."""
-    name = get_worker().name  # of a local worker a number, counted from 0
-    own = {"CUDA_VISIBLE_DEVICES": gpus[name % len(gpus)]} if gpus and isinstance(name, int) else {}
-    for variable, value in {**SINGLE, **own}.items():
+    for variable, value in SINGLE.items():
         os.environ.setdefault(variable, value)
+    name = get_worker().name  # of a local worker a number, counted from 0
+    if gpus and isinstance(name, int):
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[name % len(gpus)]
     return function(item)
 
 

@@ -47,11 +47,11 @@ def test_results_come_in_the_order_of_the_items() -> None:
 
 
 def test_a_worker_has_one_thread_and_a_gpu_of_its_own_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-7,GPU-8")  # workers inherit it
     monkeypatch.setattr(parallel, "local_gpus", lambda: ["GPU-7"])
     names = ["CUDA_VISIBLE_DEVICES", "TF_NUM_INTRAOP_THREADS"]
     assert map_parts(own_variables, [names] * 3, "ask", HERE, on_gpus=True) == [["GPU-7", "1"]] * 3
-    assert map_parts(own_variables, [names], "ask", HERE) == [[None, "1"]]
+    assert map_parts(own_variables, [names], "ask", HERE) == [["GPU-7,GPU-8", "1"]]
 
 
 @pytest.mark.parametrize(

@@ -89,25 +89,26 @@ def _pnet(w: Weights, images: tf.Tensor, masks: tf.Tensor | None = None) -> list
 
 
 def _rnet(w: Weights, patches: tf.Tensor) -> list[tf.Tensor]:
-    x = _gentle(_convolved(patches, w[0], w[1]), w[2])
-    x = _steep(tf.nn.max_pool2d(x, 3, 2, "SAME"), w[2])
-    x = _gentle(_convolved(x, w[3], w[4]), w[5])
-    x = _steep(tf.nn.max_pool2d(x, 3, 2, "VALID"), w[5])
+    x = _pooled(patches, w[0:3], 3, "SAME")
+    x = _pooled(x, w[3:6], 3, "VALID")
     x = _prelu(_convolved(x, w[6], w[7]), w[8])
     x = _prelu(_dense(_flat(x), w[9], w[10]), w[11])
     return [_dense(x, w[12], w[13]), _face(_dense(x, w[14], w[15]))]
 
 
 def _onet(w: Weights, patches: tf.Tensor) -> list[tf.Tensor]:
-    x = _gentle(_convolved(patches, w[0], w[1]), w[2])
-    x = _steep(tf.nn.max_pool2d(x, 3, 2, "SAME"), w[2])
-    x = _gentle(_convolved(x, w[3], w[4]), w[5])
-    x = _steep(tf.nn.max_pool2d(x, 3, 2, "VALID"), w[5])
-    x = _gentle(_convolved(x, w[6], w[7]), w[8])
-    x = _steep(tf.nn.max_pool2d(x, 2, 2, "SAME"), w[8])
+    x = _pooled(patches, w[0:3], 3, "SAME")
+    x = _pooled(x, w[3:6], 3, "VALID")
+    x = _pooled(x, w[6:9], 2, "SAME")
     x = _prelu(_convolved(x, w[9], w[10]), w[11])
     x = _prelu(_dense(_flat(x), w[12], w[13]), w[14])
     return [_dense(x, w[15], w[16]), _face(_dense(x, w[19], w[20])), _dense(x, w[17], w[18])]
+
+
+def _pooled(x: tf.Tensor, w: Weights, side: int, padding: str) -> tf.Tensor:
+    """A convolution, its PReLU, and the largest of each window, which are 2 pixels apart."""
+    kernel, bias, slope = w
+    return _steep(tf.nn.max_pool2d(_gentle(_convolved(x, kernel, bias), slope), side, 2, padding), slope)
 
 
 def _convolved(x: tf.Tensor, kernel: np.ndarray, bias: np.ndarray) -> tf.Tensor:

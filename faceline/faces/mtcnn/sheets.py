@@ -2,9 +2,9 @@
 
 A network's kernels are built anew for each size of input, which on pictures of many sizes takes longer than the work
 itself and holds memory for each. So only levels of which there are many of one size make a batch of their own; all
-others are laid on sheets of a few sizes, larger ones cut into pieces. The answers
-are those of each level alone, bit for bit: P-Net's layers see no further than a piece, but for its pooling at an odd
-edge, where a mask keeps the neighbour's numbers out.
+others are laid on sheets of a few sizes, larger ones cut into pieces. The answers are those of each level alone, bit
+for bit: P-Net's layers see no further than a piece, but for its pooling at an odd edge, where a mask keeps the
+neighbour's numbers out.
 """
 
 from collections import defaultdict
