@@ -5,13 +5,19 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 READY := .venv/.ready
 
-.PHONY: help repro test test-slow check format demo-gate readme lock clean
+.PHONY: help repro flow ui test test-slow check format demo-gate readme lock clean
 
 help: ## Say what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 repro: $(READY) ## Rebuild everything from raw data to metrics and report; only what changed runs
 	dvc repro
+
+flow: $(READY) ## The same through Prefect, a task run a stage: on the server of `make ui`, or by itself
+	python -m pipelines rebuild
+
+ui: $(READY) ## Start the Prefect server on http://127.0.0.1:4200, its UI and the deployments; Ctrl-C ends it
+	python -m pipelines ui
 
 test: $(READY) ## Run the fast tests
 	python -m pytest -m "not slow"

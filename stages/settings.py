@@ -35,6 +35,8 @@ TOP = (
     "datasets",
     "shard",
     "report",
+    "compare",
+    "tune",
     "recipes",
 )  # the sections of params.yaml
 MADE = "sample"  # the dataset whose files the stage of that name makes

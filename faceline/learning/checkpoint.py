@@ -2,7 +2,7 @@
 
 It lies in the store and is only ever replaced whole. It holds every variable of the network (weights, statistics of
 normalization, states of random generators) and of the optimizer (moments, averages, step, learning rate), the best
-weights so far, and the `Progress`.
+weights so far, and the `Progress`. Beside it lies the history so far as JSON, for whoever watches the training.
 """
 
 import dataclasses
@@ -47,6 +47,8 @@ def save(path: Path, model: keras.Model, best: Arrays, progress: Progress) -> No
         arrays |= {f"{group}_{index}": np.asarray(value) for index, value in enumerate(values)}
     with atomic_file(path) as partial, partial.open("wb") as file:
         np.savez(file, progress=np.array(json.dumps(dataclasses.asdict(progress))), **arrays)
+    with atomic_file(path.with_suffix(".json")) as partial:  # NaN, which a training can come to, is allowed here
+        partial.write_text(json.dumps(progress.history), encoding="utf-8")
 
 
 def restore(path: Path, model: keras.Model) -> tuple[Arrays, Progress]:

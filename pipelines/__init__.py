@@ -1,0 +1,1 @@
+"""What Prefect runs: flows around DVC, and how they are deployed. Nothing here knows about faces."""

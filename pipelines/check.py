@@ -1,0 +1,79 @@
+"""The flow `check`: start a rebuild if there is something new, else do nothing."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.deployments import run_deployment
+from prefect.states import Completed, Failed
+from prefect.variables import Variable
+from slugify import slugify
+
+from pipelines import place
+from pipelines.project import DVC, Project, ProjectError
+
+UNCHANGED = "Unchanged"  # the state of a check that found nothing new
+
+
+@flow(persist_result=False)
+def check(
+    deployment: str = "rebuild/nightly", folder: Path = Path(), ref: str = "HEAD", remote: str | None = None
+) -> State:
+    """Look for new raw data, commits and data on the remote; start a deployment when something changed.
+
+    What was seen last is a Prefect variable, so it outlives the runner. It is renewed when a rebuild is started, not
+    when it succeeds: data that a gate refuses are not rebuilt every hour.
+
+    Args:
+        deployment: What to start, as flow/deployment.
+        folder: The project whose raw data are looked at.
+        ref: The git ref that the deployment builds; the project's git remotes are asked first.
+        remote: The DVC remote to look at.
+    """
+    say = get_run_logger().info
+    try:
+        project = Project(folder.resolve())
+        now = fingerprint(project, ref, remote)
+    except ProjectError as error:
+        return Failed(message=str(error))
+    name = slugify(f"seen {project.folder} {deployment}", separator="_")
+    before = Variable.get(name, default={})
+    news = [what for what, seen in now.items() if before.get(what) != seen]
+    if not news:
+        return Completed(name=UNCHANGED, message="no new data, commit or remote state")
+    run = run_deployment(deployment, timeout=0, as_subflow=False)
+    Variable.set(name, now, overwrite=True)
+    say("changed: %s; started %s as %s", ", ".join(news), deployment, run.name)
+    return Completed(message=f"changed: {', '.join(news)}; started {run.name}")
+
+
+def fingerprint(project: Project, ref: str, remote: str | None) -> dict[str, str]:
+    """Digests of what a rebuild starts from: raw data (names, sizes, times), the commit, and the remote if any.
+
+    Raises:
+        ProjectError: DVC or git cannot tell.
+    """
+    found = {"raw data": digest(raw(project)), "commit": place.resolved(project, ref, get_run_logger().warning)}
+    if remote:
+        status = project.answer(*DVC, "status", "--cloud", "--json", "--remote", remote)
+        found["remote"] = digest(json.loads(status))
+    return found
+
+
+def raw(project: Project) -> dict[str, list[int]]:
+    """Size in bytes and time of change in nanoseconds of every file of raw data, by its path."""
+    found = {}
+    for dep in project.raw():
+        for file in sorted(dep.rglob("*")) if dep.is_dir() else [dep]:
+            if file.is_file():
+                status = file.stat()
+                found[str(file)] = [status.st_size, status.st_mtime_ns]
+    return found
+
+
+def digest(value: Any) -> str:
+    """A digest of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,54 @@
+"""DVC experiments out of runs: overrides before, the record afterwards, the workspace as it was in the end."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from pipelines.children import Say
+from pipelines.project import DVC, PYTHON, Project
+
+SNAPSHOT = ".dvc/tmp/pipelines-snapshot"  # the commit that holds a workspace as it was before a series of experiments
+
+
+def overrides(dataset: str | None, recipe: str | None, changes: Sequence[str]) -> list[str]:
+    """The overrides of a run as `-S` of `dvc exp run` takes them."""
+    named = {"dataset": dataset, "recipe": recipe}
+    return [f"{key}={value}" for key, value in named.items() if value is not None] + list(changes)
+
+
+def override(project: Project, changes: Sequence[str]) -> None:
+    """Change params.yaml; ProjectError tells a key that it lacks."""
+    if changes:
+        project.answer(*PYTHON, "-m", "pipelines.dvc_api", "override", "--", *changes)
+
+
+def save(project: Project, name: str, stages: Sequence[str], say: Say) -> None:
+    """Record the workspace as a DVC experiment, in place of one of that name; `stages` are those that are done."""
+    project.dvc("exp", "save", "--force", "--name", name, *stages, say=say)
+
+
+@contextmanager
+def untouched(project: Project) -> Iterator[Callable[[], None]]:
+    """Give the workspace back as it was, files of git and outputs of DVC, whatever happens in the block.
+
+    The block is given what does so, for between two experiments. A run that was killed in its block left the
+    snapshot behind: the next one gives back that one's workspace first.
+    """
+    path = project.folder / SNAPSHOT
+    if not path.exists():
+        path.write_text(project.git("stash", "create") or project.git("rev-parse", "HEAD"), encoding="utf-8")
+    snapshot = path.read_text(encoding="utf-8").strip()
+    back = partial(restore, project, snapshot)
+    back()
+    try:
+        yield back
+    finally:
+        project.children.stop()
+        back()
+        path.unlink()
+
+
+def restore(project: Project, snapshot: str) -> None:
+    """Put the files of git back as a commit has them, and DVC's outputs as its dvc.lock says."""
+    project.git("restore", f"--source={snapshot}", "--worktree", "--", ":/")
+    project.answer(*DVC, "checkout", "--quiet", "--force", "--allow-missing")

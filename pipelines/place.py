@@ -1,0 +1,180 @@
+"""Where a run works: in the folder it is given, or in a clone of its own at a git ref, one run at a time."""
+
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal
+
+from configobj import ConfigObj
+
+from pipelines.children import Say
+from pipelines.project import DVC, Project, ProjectError
+
+WhenBusy = Literal["wait", "cancel"]
+LOCK = Path(".dvc/tmp/pipelines.lock")
+CLONES = Path(".dvc/tmp/pipelines")  # of the project whose clones they are; git and DVC ignore it
+POLL = 1.0  # seconds between two looks at a lock
+AUTHOR = ("-c", "user.name=faceline pipelines", "-c", "user.email=pipelines@localhost")  # where git knows no other
+
+
+class BusyError(Exception):
+    """Another run works in the folder."""
+
+
+@contextmanager
+def opened(folder: Path, holder: str, when_busy: WhenBusy, say: Say) -> Iterator[Project]:
+    """The project in `folder`, for this run alone; its programs are ended when the block is left.
+
+    Args:
+        holder: the run's name, which others that want the folder are told.
+        when_busy: whether to wait for another run that works there, or to raise BusyError.
+
+    Raises:
+        ProjectError: the folder holds no DVC repository with a dvc.yaml.
+    """
+    folder = folder.resolve()
+    for needed in (".dvc", ".git", "dvc.yaml"):
+        if not (folder / needed).exists():
+            raise ProjectError(f"{folder} has no {needed}; give the root of a DVC project in git")
+    project = Project(folder)
+    with _locked(folder / LOCK, holder, when_busy, say):
+        try:
+            yield project
+        finally:
+            project.children.stop()
+
+
+@contextmanager
+def _locked(path: Path, holder: str, when_busy: WhenBusy, say: Say) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        told = False
+        while not _taken(file):
+            file.seek(0)
+            other = file.read().strip() or "another run"
+            if when_busy == "cancel":
+                raise BusyError(f"{other} works in {path.parents[2]}")
+            if not told:
+                say(f"waiting for {other}, which works in {path.parents[2]}")
+                told = True
+            time.sleep(POLL)
+        file.truncate(0)
+        file.write(f"{holder} (process {os.getpid()})")
+        file.flush()
+        yield  # the lock goes with the file, also when the process is killed
+
+
+def _taken(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def clone(source: Path, ref: str, name: str, say: Say) -> Path:
+    """The folder of a clone of `source` at `ref`, made or brought there; nothing in `source` changes.
+
+    It shares the source's DVC cache and remotes. It is kept between runs, with what its stages store.
+
+    Raises:
+        ProjectError: git does not know the ref.
+    """
+    origin = Project(source.resolve())
+    commit = resolved(origin, ref, say)
+    folder = origin.folder / CLONES / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    if not (folder / ".git").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        origin.git("clone", "--quiet", "--no-checkout", str(origin.folder), str(folder))
+    own = Project(folder)
+    own.git("fetch", "--quiet", "--prune", "--force", "origin", commit, "+refs/heads/*:refs/remotes/origin/*")
+    own.git("checkout", "--quiet", "--force", "--detach", commit)
+    own.git("clean", "--quiet", "-d", "--force")
+    _share(origin, own)
+    say(f"{folder} is at {commit[:12]} ({ref})")
+    return folder
+
+
+def resolved(origin: Project, ref: str, say: Say) -> str:
+    """The commit that a ref of the source names, after a look at the source's own remotes."""
+    if origin.git("remote"):
+        try:
+            origin.git("fetch", "--quiet", "--all", "--tags")
+        except ProjectError as error:
+            say(f"the git remote does not answer, so what is here is used: {error}")
+    return origin.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+
+
+def link_raw(source: Path, project: Project, say: Say) -> None:
+    """Link what stages read and neither a stage nor git provides (raw data) from the source into its clone."""
+    for dep in project.raw():
+        original = source.resolve() / dep.relative_to(project.folder)
+        if not dep.exists() and original.exists():
+            dep.unlink(missing_ok=True)  # a link that leads nowhere
+            dep.parent.mkdir(parents=True, exist_ok=True)
+            dep.symlink_to(original)
+            say(f"{dep.relative_to(project.folder)} is linked from {source.resolve()}")
+
+
+def commit_result(project: Project, branch: str, message: str) -> str | None:
+    """Leave the state of a clone as a commit on a branch of its source; None if the branch has it already.
+
+    The commit's parents are the branch as it was and the commit that was built, so nothing on the branch is lost.
+
+    Raises:
+        ProjectError: the source does not take it, as when the branch is checked out there.
+    """
+    project.git("add", "--all")
+    tree, built = project.git("write-tree"), project.git("rev-parse", "HEAD")
+    tip = project.git("ls-remote", "origin", f"refs/heads/{branch}").split("\t")[0]
+    if tip:
+        project.git("fetch", "--quiet", "origin", tip)
+        if project.git("rev-parse", f"{tip}^{{tree}}") == tree:
+            return None
+    parents = [built] if not tip or _within(project, tip, built) else [tip, built]
+    if parents == [built] and project.git("rev-parse", f"{built}^{{tree}}") == tree:
+        return None
+    options = [option for parent in dict.fromkeys(parents) for option in ("-p", parent)]
+    commit = project.git(*author(project), "commit-tree", tree, *options, "-m", message)
+    project.git("push", "--quiet", "origin", f"{commit}:refs/heads/{branch}")
+    return commit
+
+
+def author(project: Project) -> tuple[str, ...]:
+    """Options of git that name an author where it is configured with none."""
+    try:
+        project.git("config", "user.email")
+    except ProjectError:
+        return AUTHOR
+    return ()
+
+
+def _within(project: Project, commit: str, other: str) -> bool:
+    """Whether `commit` is `other` or an ancestor of it."""
+    return project.git("merge-base", commit, other) == commit if _related(project, commit, other) else False
+
+
+def _related(project: Project, commit: str, other: str) -> bool:
+    try:
+        project.git("merge-base", commit, other)
+    except ProjectError:
+        return False
+    return True
+
+
+def _share(origin: Project, own: Project) -> None:
+    """Give a clone the source's cache, and the settings that git does not carry (remotes and their secrets)."""
+    local = ConfigObj(str(origin.folder / ".dvc/config.local"))
+    for section in local.values():
+        url = section.get("url") if isinstance(section, dict) else None
+        if url and "://" not in url:
+            section["url"] = str((origin.folder / ".dvc" / url).resolve())
+    local.setdefault("cache", {})["dir"] = origin.answer(*DVC, "cache", "dir")
+    local.filename = str(own.folder / ".dvc/config.local")
+    local.write()
+    Path(local.filename).chmod(0o600)

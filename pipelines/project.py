@@ -1,0 +1,199 @@
+"""A folder with a DVC pipeline, and DVC and git as programs in it."""
+
+import json
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipelines.children import Children, Say, environment
+
+PYTHON = (sys.executable,)
+DVC = (*PYTHON, "-m", "dvc", "--wait-for-lock")  # waits where another DVC is at work, instead of failing
+HERE = Path(__file__).parent.parent  # from where `pipelines` is imported
+SAME = re.compile(r"^Stage '.+' didn't change, skipping")
+RESTORED = re.compile(r"^Stage '.+' is cached - skipping run")
+GATE = "gate@"  # how the names of gates begin
+KEPT = 30  # last lines of a program that failed, to tell why
+
+
+class Outcome(Enum):
+    """What became of a stage, and why it took no work."""
+
+    RAN = "ran"
+    SAME = "nothing that it depends on has changed"
+    RESTORED = "restored from the run-cache"
+
+
+class ProjectError(Exception):
+    """A program that failed, or a project that cannot be used; one line for the user."""
+
+
+class StageError(ProjectError):
+    """A stage that failed."""
+
+
+class GateError(StageError):
+    """A gate that stopped its table; names expectations and rows."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as DVC sees it now; paths are absolute."""
+
+    name: str
+    after: tuple[str, ...]  # the stages whose outputs it reads
+    changed: bool  # whether `dvc status` has something to say of it
+    about: str
+    deps: tuple[Path, ...]
+    outs: tuple[Path, ...]
+    metrics: tuple[Path, ...]
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it judges a table: it is never tried again, and its failure says why."""
+        return self.name.startswith(GATE)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A pipeline at `folder`; `children` are the programs that run for it."""
+
+    folder: Path
+    children: Children = field(default_factory=Children)
+
+    def stages(self, targets: Sequence[str] = ()) -> list[Stage]:
+        """The stages that `dvc repro TARGETS` looks at, in order; one status for all of them."""
+        told = json.loads(self.answer(*PYTHON, "-m", "pipelines.dvc_api", "plan", "--", *targets))
+        return [_stage(name, entry) for name, entry in told.items()]
+
+    def reproduce(self, stage: Stage, say: Say, *, force: bool = False) -> Outcome:
+        """Bring one stage up to date.
+
+        Raises:
+            GateError: its gate stopped a table; StageError: it failed otherwise.
+        """
+        lines: deque[str] = deque(maxlen=KEPT)
+        outcome = Outcome.RAN
+
+        def listen(line: str) -> None:
+            nonlocal outcome
+            outcome = Outcome.SAME if SAME.match(line) else Outcome.RESTORED if RESTORED.match(line) else outcome
+            lines.append(line)
+            say(line)
+
+        options = ["--single-item", *(["--force"] if force else [])]
+        if self.children.run([*DVC, "repro", *options, stage.name], self.folder, listen):
+            raise _failure(stage, lines)
+        return outcome
+
+    def dvc(self, *arguments: str, say: Say) -> None:
+        """Run DVC, telling its lines.
+
+        Raises:
+            ProjectError: it failed; its last line of error is the message.
+        """
+        lines: deque[str] = deque(maxlen=KEPT)
+
+        def listen(line: str) -> None:
+            lines.append(line)
+            say(line)
+
+        if self.children.run([*DVC, *arguments], self.folder, listen):
+            raise ProjectError(f"dvc {arguments[0]}: {_reason(lines)}")
+
+    def git(self, *arguments: str) -> str:
+        """What git prints; ProjectError says why it failed."""
+        return self.answer("git", *arguments)
+
+    def answer(self, *command: str) -> str:
+        """What a short command prints on stdout, without its last newline; ProjectError says why it failed."""
+        path = {"PYTHONPATH": str(HERE)}  # of a project elsewhere: the `pipelines` of this one
+        done = subprocess.run(
+            command, cwd=self.folder, env={**environment(), **path}, text=True, capture_output=True, check=False
+        )
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise ProjectError(f"{self.folder}: {_reason(lines) or f'{command} exited with {done.returncode}'}")
+        return done.stdout.rstrip("\n")
+
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """The content of each metrics file but the gates' verdicts, by its path."""
+        found = json.loads(self.answer(*DVC, "metrics", "show", "--json"))
+        files = found.get("", {}).get("data", {})
+        read = {path: entry["data"] for path, entry in files.items() if isinstance(entry.get("data"), dict)}
+        return {path: content for path, content in read.items() if "expectations_total" not in content}
+
+    def raw(self) -> list[Path]:
+        """What stages read inside the folder and neither a stage nor git provides: raw data, there or missing."""
+        stages = self.stages()
+        made = {out for stage in stages for out in stage.outs}
+        inside = {dep for stage in stages for dep in stage.deps if dep.is_relative_to(self.folder)}
+        wanted = [dep for dep in sorted(inside) if not any(out in (dep, *dep.parents) for out in made)]
+        known = set(self.git("ls-files").splitlines())
+        return [dep for dep in wanted if not _tracked(dep.relative_to(self.folder).as_posix(), known)]
+
+    def chosen(self) -> tuple[str, str]:
+        """The names of dataset and recipe in params.yaml; empty where it names none."""
+        params = YAML(typ="safe").load(self.folder / "params.yaml") or {}
+        return str(params.get("dataset", "")), str(params.get("recipe", ""))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, or None where there is none that can be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def verdict(stage: Stage) -> dict[str, Any] | None:
+    """The report that a gate left, also when it failed."""
+    for path in stage.metrics:
+        report = read_json(path)
+        if isinstance(report, dict) and isinstance(report.get("expectations"), list):
+            return report
+    return None
+
+
+def _tracked(path: str, known: set[str]) -> bool:
+    return path in known or any(file.startswith(f"{path}/") for file in known)
+
+
+def _stage(name: str, told: dict[str, Any]) -> Stage:
+    paths = {key: tuple(map(Path, told[key])) for key in ("deps", "outs", "metrics")}
+    return Stage(name, tuple(told["after"]), told["changed"], told["about"], **paths)
+
+
+def _failure(stage: Stage, lines: Sequence[str]) -> StageError:
+    report = verdict(stage) if stage.is_gate else None
+    if report is not None and not report.get("success"):
+        return GateError(f"{stage.name}: {faults(report)}")
+    return StageError(f"{stage.name}: {_reason(lines)}")
+
+
+def faults(report: dict[str, Any]) -> str:
+    """The expectations that were not met, each with example rows, on one line."""
+    told = []
+    for found in report["expectations"]:
+        if not found["success"]:
+            place = f"{found['table']}: {found['column']}" if found.get("column") else found["table"]
+            rows = "; ".join(", ".join(f"{k} {v}" for k, v in row.items()) for row in found["examples"][:3])
+            told.append(f"{found['expectation']} ({place})" + (f", as in {rows}" if rows else ""))
+    return f"{len(told)} of {len(report['expectations'])} expectations not met: " + " | ".join(told)
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """The line of a failed program that says why: the last error of a stage, else DVC's, else the last line."""
+    for start in ("Error: ", "ERROR: ", "fatal: ", "error: ", ""):
+        for line in reversed(lines):
+            if line.startswith(start):
+                return line.removeprefix(start)
+    return ""

@@ -1,0 +1,190 @@
+"""The flow `promote`: make a candidate the accepted model of its dataset, if it is shown to be better."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from faceline.evaluation.comparing import Comparison, compare, read_predictions
+from prefect import flow, get_run_logger, runtime
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+
+from faceline.errors import FacelineError
+from faceline.files import sha256_file, write_json
+from pipelines import place
+from pipelines.artifacts import BASELINE
+from pipelines.building import Build, build
+from pipelines.place import BusyError, WhenBusy
+from pipelines.project import DVC, PYTHON, Project, ProjectError, faults, read_json, verdict
+
+REFUSED = "Refused"  # the state of a promotion whose candidate is not better
+MODEL_GATE = "gate@evaluate"
+PREDICTIONS = Path("data/evaluate/predictions.parquet")
+METRICS = Path("models/metrics.json")
+CARD = Path("models/CARD.md")
+TARGETS = ("age", "gender", "race")  # whose metrics a baseline keeps
+LEAST_COMMON = 0.5  # share of the candidate's test rows that the baseline must have judged too
+FIRST = "v1.0.0"
+
+
+class RefusedError(Exception):
+    """Why the candidate is not promoted."""
+
+
+@flow(persist_result=False)
+def promote(
+    folder: Path = Path(),
+    ref: str | None = None,
+    branch: str | None = None,
+    without_comparison: bool = False,
+    when_busy: WhenBusy = "wait",
+) -> State:
+    """Register the bundle as a version of its dataset's model and make it the baseline, if it is shown to be better.
+
+    It must have passed its gate, and be better than the baseline in one headline metric and worse in none by a paired
+    bootstrap on the test predictions. Otherwise the run ends Refused and says why; nothing is changed then.
+
+    Args:
+        folder: The project; the candidate is what lies in it.
+        ref: Take the candidate from this git ref (a branch, a commit, an experiment) in a clone instead.
+        branch: The branch on which a clone leaves the promotion.
+        without_comparison: Accept a candidate also where the baseline left no predictions to compare with.
+        when_busy: What to do while another run works in the folder.
+    """
+    say = get_run_logger().info
+    try:
+        where = place.clone(folder, ref, "promote", say) if ref else folder
+        with place.opened(where, f"run {runtime.flow_run.name}", when_busy, say) as project:
+            if ref:
+                place.link_raw(folder, project, say)
+                project.dvc("checkout", "--allow-missing", say=say)
+            require_ready(project)
+            reason = judge(project, without_comparison)
+            version = register(project, reason)
+            if ref and branch:
+                project.git(
+                    "push", "--quiet", "--atomic", "origin", f"HEAD:refs/heads/{branch}", f"refs/tags/{version}"
+                )
+            return Completed(message=f"{version}: {reason}")
+    except BusyError as busy:
+        return Cancelled(message=str(busy))
+    except RefusedError as refusal:
+        return Completed(name=REFUSED, message=str(refusal))
+    except (ProjectError, FacelineError) as error:
+        return Failed(message=str(error))
+
+
+def require_ready(project: Project) -> None:
+    """Refuse a candidate that a gate stopped, that is not what its pipeline makes, or that lies among other changes."""
+    stages = project.stages()
+    for stage in stages:
+        report = verdict(stage)
+        if report is not None and not report["success"]:
+            raise RefusedError(f"{stage.name} stopped it: {faults(report)}")
+    stale = [stage.name for stage in stages if stage.changed]
+    if stale:
+        raise RefusedError(f"it is not up to date ({', '.join(stale)}); rebuild it first")
+    own = [str(out.relative_to(project.folder)) for stage in stages for out in stage.outs]
+    allowed = [*own, "dvc.lock", "params.yaml"]
+    dirty = [line[3:] for line in project.git("status", "--porcelain").splitlines()]
+    others = [path for path in dirty if not any(path == a or path.startswith(f"{a}/") for a in allowed)]
+    if others:
+        raise RefusedError(f"other files are changed too ({', '.join(others)}); commit or stash them first")
+
+
+def judge(project: Project, without_comparison: bool) -> str:
+    """Why the candidate is to be promoted.
+
+    Raises:
+        RefusedError: it is not shown to be better than the baseline.
+    """
+    dataset, _ = project.chosen()
+    entry = (read_json(project.folder / BASELINE) or {}).get(dataset)
+    if entry is None:
+        return f"the first baseline of {dataset}"
+    if sha256_file(project.folder / PREDICTIONS) == entry.get("predictions"):
+        raise RefusedError(f"it is the baseline of {dataset} already: its predictions are the same")
+    if "version" not in entry:
+        if without_comparison:
+            return "accepted without a comparison: the baseline left no predictions"
+        raise RefusedError(
+            f"the baseline of {dataset} left no predictions to compare with; without_comparison accepts it"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        before = Path(temporary) / PREDICTIONS.name
+        rev = ("--rev", entry["version"], "--out", str(before))
+        project.answer(*DVC, "get", ".", str(PREDICTIONS), *rev)
+        if sha256_file(before) != entry["predictions"]:
+            raise ProjectError(f"the predictions at {entry['version']} are not those that {BASELINE} was made from")
+        names = (f"the baseline {entry['version']}", "the candidate")
+        compared = compare(read_predictions(before), read_predictions(project.folder / PREDICTIONS), names=names)
+    return decide(compared, entry["version"])
+
+
+def decide(compared: Comparison, version: str) -> str:
+    """What speaks for the candidate in a comparison with the baseline; RefusedError if it is not enough."""
+    rows = [
+        {
+            "metric": found.metric,
+            "baseline": found.a,
+            "candidate": found.b,
+            "difference": found.difference,
+            "from": found.low,
+            "to": found.high,
+            "rows": found.rows,
+            "verdict": found.verdict,
+        }
+        for found in compared.differences
+    ]
+    level = f"{compared.bootstrap.level:.0%}"
+    create_table_artifact(
+        key="promotion", table=rows, description=f"Beside {version}; paired bootstrap, {level} intervals"
+    )
+    told = ", ".join(
+        f"{found.metric} {found.a:.4g} to {found.b:.4g} ({found.low:+.3g} to {found.high:+.3g}: {found.verdict})"
+        for found in compared.differences
+    )
+    if compared.common < LEAST_COMMON * compared.rows_b:
+        raise RefusedError(f"only {compared.common} of its {compared.rows_b} test rows were judged by {version} too")
+    if not compared.beats:
+        raise RefusedError(f"it is not shown to be better than {version} on {compared.common} test rows: {told}")
+    return f"better than {version} on {compared.common} test rows: {told}"
+
+
+def register(project: Project, reason: str) -> str:
+    """Write the baseline, bring what depends on it up to date, commit, and tag the commit as a version; its tag."""
+    dataset, recipe = project.chosen()
+    version = next_version(project, dataset)
+    path = project.folder / BASELINE
+    metrics = {name: value for name, value in read_json(project.folder / METRICS).items() if name in TARGETS}
+    entry = {"metrics": metrics, "predictions": sha256_file(project.folder / PREDICTIONS), "recipe": recipe}
+    before = path.read_bytes() if path.exists() else None
+    try:
+        write_json(path, {**(read_json(path) or {}), dataset: {**entry, "version": version}})
+        built = build(project, [], Build())
+        if not built.done:
+            raise ProjectError("; ".join(built.failures) or "ended before it was done")
+        project.git("add", "--all")
+        project.git(*place.author(project), "commit", "--quiet", "--message", f"{version}: {reason}")
+    except BaseException:
+        path.unlink(missing_ok=True) if before is None else path.write_bytes(before)
+        raise
+    number = version.partition("@")[2]
+    gto = (*PYTHON, "-m", "gto", "register", dataset, "--version", number, "--message", reason)
+    project.answer(*gto)
+    card = project.folder / CARD
+    if card.exists():
+        create_markdown_artifact(key="model-card", markdown=card.read_text(encoding="utf-8"), description=version)
+    return version
+
+
+def next_version(project: Project, dataset: str) -> str:
+    """The tag of the dataset's next version, as GTO would number it."""
+    found: Any = json.loads(project.answer(*PYTHON, "-m", "gto", "show", dataset, "--json"))
+    numbers = [entry["version"] for entry in found if entry.get("version")]
+    if not numbers:
+        return f"{dataset}@{FIRST}"
+    major, minor, _ = max(tuple(map(int, number.removeprefix("v").split("."))) for number in numbers)
+    return f"{dataset}@v{major}.{minor + 1}.0"

@@ -1,0 +1,111 @@
+"""A DVC project seen from outside: its stages, what becomes of one, and errors in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import experiments
+from pipelines.project import DVC, GateError, Outcome, Project, ProjectError, StageError
+from tests.toy_pipeline import toy_pipeline
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(toy_pipeline(tmp_path / "toy").root)
+
+
+def stage(project: Project, name: str) -> object:
+    return next(stage for stage in project.stages() if stage.name == name)
+
+
+def run_all(project: Project) -> dict[str, Outcome]:
+    return {stage.name: project.reproduce(stage, print) for stage in project.stages()}
+
+
+def test_stages_come_in_order_with_what_they_wait_for(project: Project) -> None:
+    stages = {stage.name: stage for stage in project.stages()}
+    assert list(stages) == ["prepare", "gate@prepare", "left", "right", "report"]
+    assert stages["left"].after == ("gate@prepare", "prepare")
+    assert stages["report"].after == ("left", "right")
+    assert stages["gate@prepare"].is_gate and not stages["left"].is_gate
+    assert stages["prepare"].about == "Read the rows"
+    assert all(stage.changed for stage in stages.values())
+
+
+def test_targets_bring_what_they_need_and_no_more(project: Project) -> None:
+    assert [stage.name for stage in project.stages(["left"])] == ["prepare", "gate@prepare", "left"]
+    with pytest.raises(ProjectError, match="nothing-like-it"):
+        project.stages(["nothing-like-it"])
+
+
+def test_what_becomes_of_a_stage(project: Project) -> None:
+    assert set(run_all(project).values()) == {Outcome.RAN}
+    assert not any(stage.changed for stage in project.stages())
+    assert set(run_all(project).values()) == {Outcome.SAME}
+    (project.folder / "data/right").unlink()
+    assert run_all(project)["right"] is Outcome.RESTORED
+
+
+def test_a_failed_gate_names_expectation_and_rows(project: Project) -> None:
+    (project.folder / "raw/rows").write_text("one bad bad")
+    with pytest.raises(GateError) as raised:
+        run_all(project)
+    assert str(raised.value) == (
+        "gate@prepare: 1 of 1 expectations not met: expect_column_values_to_be_good (prepare/rows: row), "
+        "as in row bad; row bad"
+    )
+
+
+def test_a_failed_stage_tells_its_own_error(project: Project) -> None:
+    (project.folder / "raw/fail-once").touch()
+    with pytest.raises(StageError, match="^left: left has failed this once$"):
+        run_all(project)
+
+
+def test_metrics_leave_the_verdicts_of_gates_out(project: Project) -> None:
+    run_all(project)
+    assert project.metrics() == {"models/metrics.json": {"age": {"mae": 5}, "gender": {"accuracy": 0.95}}}
+
+
+def test_raw_data_are_what_neither_stages_nor_git_provide(project: Project) -> None:
+    assert project.raw() == [project.folder / "raw/rows"]
+    (project.folder / "raw/rows").unlink()
+    assert project.raw() == [project.folder / "raw/rows"]
+
+
+def test_overrides_change_params_and_keep_comments(project: Project) -> None:
+    experiments.override(project, experiments.overrides(None, "fancy", ["n=7", "+more={a: [1, 2]}"]))
+    text = (project.folder / "params.yaml").read_text()
+    assert "dataset: toy # a comment that must stay\nrecipe: fancy\nn: 7\n" in text
+    with pytest.raises(ProjectError, match=r"params.yaml cannot be set to m=7.*'m'"):
+        experiments.override(project, ["m=7"])
+
+
+def test_the_workspace_is_given_back(project: Project) -> None:
+    run_all(project)
+    project.git("add", "--all")
+    project.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "run")
+    (project.folder / "params.yaml").write_text("dataset: toy\nrecipe: plain\nn: 6\nleft: 1\n")  # not committed
+    with pytest.raises(KeyError), experiments.untouched(project) as restore:
+        experiments.override(project, ["n=9"])
+        run_all(project)
+        experiments.save(project, "nine", ["report"], print)
+        assert "nine" in project.answer(*DVC, "exp", "list")
+        restore()
+        assert "n: 6" in (project.folder / "params.yaml").read_text()
+        experiments.override(project, ["n=8"])
+        raise KeyError
+    assert (project.folder / "params.yaml").read_text() == "dataset: toy\nrecipe: plain\nn: 6\nleft: 1\n"
+    assert "about 5" in (project.folder / "data/report/index.html").read_text()
+
+
+def test_a_killed_series_is_given_back_by_the_next(project: Project) -> None:
+    with pytest.raises(KeyError), experiments.untouched(project):
+        experiments.override(project, ["n=9"])
+        left = (project.folder / experiments.SNAPSHOT).read_text()
+        raise KeyError
+    experiments.override(project, ["n=9"])  # as if the block had been killed
+    (project.folder / experiments.SNAPSHOT).write_text(left)
+    with experiments.untouched(project):
+        assert "n: 5" in (project.folder / "params.yaml").read_text()
+    assert "n: 5" in (project.folder / "params.yaml").read_text()
