@@ -1,10 +1,13 @@
 """Fixtures that several files share: small good tables of every stage, and a copy that a test may spoil."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.builders import World, world
+from tests.e2e.project import Project
+from tests.toy_pipeline import toy_pipeline
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +20,34 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> World:
 def made(good: World, tmp_path: Path) -> World:
     """A copy of the good tables."""
     return good.copy(tmp_path / "world")
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Project]:
+    """The toy pipeline as it is before its first run, and after it, committed; not to be changed."""
+    new = toy_pipeline(tmp_path_factory.mktemp("toy") / "new")
+    built = new.copy(new.root.parent / "built")
+    built.dvc("repro", "-q")
+    built.commit("first run")
+    return new, built
+
+
+@pytest.fixture
+def toy(toys: tuple[Project, Project], tmp_path: Path) -> Path:
+    """A copy of the toy pipeline, never run."""
+    return toys[0].copy(tmp_path / "toy").root
+
+
+@pytest.fixture
+def built_toy(toys: tuple[Project, Project], tmp_path: Path) -> Path:
+    """A copy of the toy pipeline after its first run."""
+    return toys[1].copy(tmp_path / "toy").root
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Prefect server of the session's own, with an empty database in a temporary folder; its start takes 20 s."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield

@@ -94,7 +94,7 @@ def test_a_killed_flow_leaves_no_program(tmp_path: Path) -> None:
     assert gone(sleeper)
 
 
-def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     stubborn = (
         "import signal, time, os; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(600)"
     )

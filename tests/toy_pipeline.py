@@ -1,7 +1,7 @@
-"""A DVC pipeline of six stages that take no time, for the flows: a gate, two independent stages, metrics and a report.
+"""A DVC pipeline of five stages that take no time, for the flows: a gate, two independent stages, metrics and a report.
 
-Files in raw/ steer it: `rows` are the data; `fail-once` makes `left` fail and is then gone; `bad` is what the gate finds;
-`hang` makes `left` wait, with a child of its own, until it is ended.
+Files in raw/ steer it: `rows` are the data, of which `odd` ones are rejected and `bad` ones stop the gate; `fail-once`
+makes `left` fail and is then gone; `hang` makes `left` wait, with a child of its own, until it is ended.
 """
 
 from pathlib import Path

@@ -1,0 +1,188 @@
+"""The flow `rebuild` on a toy pipeline: states, order, retries, gates, experiments, clones, artifacts."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.artifacts import Artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State, TaskRun
+
+from pipelines import place
+from pipelines.project import Project
+from pipelines.rebuild import rebuild
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+STAGES = ["prepare", "gate@prepare", "left", "right", "report"]
+
+
+def run(folder: Path, **parameters: Any) -> tuple[State, dict[str, TaskRun]]:
+    """The flow's final state, and its task runs by name, in the order of their start."""
+    state: State = rebuild(folder=folder, retry_delay=0, return_state=True, **parameters)
+    with get_client(sync_client=True) as client:
+        flow = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        tasks = client.read_task_runs(flow_run_filter=flow, limit=50)
+    return state, {task.name: task for task in sorted(tasks, key=lambda task: task.start_time or task.created)}
+
+
+def names(tasks: dict[str, TaskRun]) -> dict[str, str]:
+    return {name: str(task.state_name) for name, task in tasks.items()}
+
+
+def artifact(key: str) -> Any:
+    found = Artifact.get(key)
+    assert found, key
+    return found.data if isinstance(found.data, str) and not found.data.startswith("[") else json.loads(found.data)
+
+
+def commits(folder: Path, branch: str) -> list[str]:
+    return Project(folder).git("log", "--format=%s", branch).splitlines()
+
+
+def test_a_task_run_a_stage_in_dvcs_order(toy: Path) -> None:
+    state, tasks = run(toy)
+    assert state.is_completed() and state.name == "Completed"
+    assert list(tasks) == STAGES
+    assert set(names(tasks).values()) == {"Completed"}
+    after = {task.id: name for name, task in tasks.items()}
+    waits = {name: sorted(after[i.id] for i in task.task_inputs["wait_for"]) for name, task in tasks.items()}
+    assert waits["left"] == ["gate@prepare", "prepare"] and waits["report"] == ["left", "right"]
+    summary = artifact("summary")
+    assert "| prepare | 3 | 2 | odd_row 1 |" in summary
+    assert artifact("gate-prepare")[0]["verdict"] == "met"
+    assert artifact("progress") == 100
+    assert f"{toy}/data/report/index.html" in artifact("report")
+
+
+def test_nothing_to_do_is_cached_without_running_dvc_again(built_toy: Path) -> None:
+    state, tasks = run(built_toy)
+    assert state.name == "Cached" and state.is_completed()
+    assert set(names(tasks).values()) == {"Cached"}
+    assert {task.state.message for task in tasks.values() if task.state} == {"nothing that it depends on has changed"}
+    forced, tasks = run(built_toy, force=True, targets=["prepare"])
+    assert forced.name == "Completed" and names(tasks) == {"prepare": "Completed"}
+
+
+def test_only_what_changed_runs_and_the_run_cache_is_used(built_toy: Path) -> None:
+    (built_toy / "raw/rows").write_text("one two three odd")
+    _, tasks = run(built_toy)
+    assert set(names(tasks).values()) == {"Completed"}
+    (built_toy / "raw/rows").write_text("one two odd")
+    state, tasks = run(built_toy)
+    assert state.name == "Cached"
+    assert tasks["left"].state and tasks["left"].state.message == "restored from the run-cache"
+
+
+def test_a_stage_that_fails_once_is_tried_again(toy: Path) -> None:
+    (toy / "raw/fail-once").touch()
+    state, tasks = run(toy, retries=1)
+    assert state.is_completed()
+    assert tasks["left"].run_count == 2
+
+
+def test_without_a_retry_the_failure_holds_what_comes_after(toy: Path) -> None:
+    (toy / "raw/fail-once").touch()
+    state, tasks = run(toy, retries=0)
+    assert state.is_failed() and state.message == "left: left has failed this once"
+    assert names(tasks) == {
+        "prepare": "Completed", "gate@prepare": "Completed", "left": "Failed", "right": "Completed",
+        "report": "NotReady",
+    }  # fmt: skip
+    assert "| report | Not run |" in artifact("summary")
+
+
+def test_a_failed_gate_is_not_tried_again_and_names_the_rows(toy: Path) -> None:
+    (toy / "raw/rows").write_text("one bad")
+    state, tasks = run(toy, retries=3)
+    assert state.is_failed()
+    assert state.message and "expect_column_values_to_be_good (prepare/rows: row), as in row bad" in state.message
+    assert tasks["gate@prepare"].run_count == 1 and tasks["gate@prepare"].state_name == "Failed"
+    assert artifact("gate-prepare")[0]["rows"] == "row bad"
+
+
+def test_independent_stages_run_side_by_side_when_told_so(toy: Path) -> None:
+    _, tasks = run(toy, parallel=2)
+    left, right = tasks["left"], tasks["right"]
+    assert left.start_time and left.end_time and right.start_time and right.end_time
+    assert left.start_time < right.end_time and right.start_time < left.end_time
+    assert not any(stage.changed for stage in Project(toy).stages())
+
+
+def test_overrides_are_recorded_as_an_experiment(built_toy: Path) -> None:
+    (built_toy / "models/baseline.json").write_text('{"toy": {"metrics": {"age": {"mae": 6}}}}')
+    state, tasks = run(built_toy, recipe="fancy", set=["n=8"])
+    assert names(tasks)["report"] == "Completed" and names(tasks)["left"] == "Cached"
+    shown = json.loads(Project(built_toy).answer("dvc", "exp", "show", "--json"))
+    told = json.dumps(shown)
+    with get_client(sync_client=True) as client:
+        name = client.read_flow_run(state.state_details.flow_run_id).name
+    assert name in told and '"fancy"' in told
+    rows = {row["metric"]: row for row in artifact("metrics-toy")}
+    assert rows["age.mae"]["value"] == 8 and rows["age.mae"]["against baseline"] == 2
+    _, tasks = run(built_toy, set=["n=7"])
+    rows = {row["metric"]: row for row in artifact("metrics-toy")}
+    assert rows["age.mae"]["last run"] == 8 and rows["age.mae"]["change"] == -1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"set": ["no_such_key=1"]}, "no_such_key"),
+        ({"targets": ["no-such-stage"]}, "no-such-stage"),
+        ({"ref": "no-such-ref"}, "no-such-ref"),
+        ({"remote": "no-such-remote"}, "no-such-remote"),
+    ],
+)
+def test_a_bad_parameter_fails_before_any_stage(built_toy: Path, parameters: dict[str, Any], told: str) -> None:
+    state, tasks = run(built_toy, **parameters)
+    assert state.is_failed() and told in str(state.message)
+    assert not set(tasks) & set(STAGES)
+
+
+def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
+    state, _ = run(tmp_path)
+    assert state.is_failed() and state.message == f"{tmp_path} has no .dvc; give the root of a DVC project in git"
+
+
+def test_a_clone_leaves_the_project_alone_and_its_result_on_a_branch(built_toy: Path) -> None:
+    (built_toy / "raw/rows").write_text("one two three odd")
+    (built_toy / "params.yaml").write_text("nonsense")  # somebody is at work here
+    state, tasks = run(built_toy, ref="main", branch="nightly")
+    assert state.is_completed(), state.message
+    assert (built_toy / "params.yaml").read_text() == "nonsense"
+    assert "3" not in (built_toy / "data/prepare/summary.json").read_text().partition("rows_in")[0]
+    assert len(commits(built_toy, "nightly")) == 3 and commits(built_toy, "nightly")[1:] == ["first run", "start"]
+    project = Project(built_toy)
+    assert project.git("rev-parse", "main") == project.git("rev-parse", "nightly~1")
+    state, tasks = run(built_toy, ref="main", branch="nightly")  # nothing new: no commit
+    assert len(commits(built_toy, "nightly")) == 3
+    (built_toy / "raw/rows").write_text("one two three four odd")
+    run(built_toy, ref="main", branch="nightly")
+    assert len(commits(built_toy, "nightly")) == 4
+
+
+def test_the_cache_of_a_clone_is_the_projects(built_toy: Path) -> None:
+    _, tasks = run(built_toy, ref="main")
+    assert set(names(tasks).values()) == {"Cached"}
+    clone = next((built_toy / place.CLONES).iterdir())
+    assert not (clone / ".dvc/cache").exists()
+    assert (clone / "data/left").read_text() == "left"
+    assert (clone / "raw/rows").is_symlink()
+
+
+def test_two_runs_in_one_folder_never_meet(built_toy: Path) -> None:
+    with place.opened(built_toy, "run first", "wait", print):
+        state, tasks = run(built_toy, when_busy="cancel")
+        assert state.is_cancelled() and "run first" in str(state.message)
+        assert not tasks
+        waiting = threading.Thread(target=lambda: results.append(run(built_toy)))
+        results: list[tuple[State, dict[str, TaskRun]]] = []
+        waiting.start()
+        time.sleep(4)
+        assert not results
+    waiting.join(60)
+    assert results and results[0][0].is_completed()
