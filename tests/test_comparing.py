@@ -1,0 +1,237 @@
+"""The paired comparison against numbers worked out by hand, the binomial distribution and SciPy's bootstrap."""
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import stats
+
+from faceline.datasets.tables import PREDICTIONS
+from faceline.errors import SettingsError, SourceError
+from faceline.evaluation import comparing
+from faceline.evaluation.comparing import Bootstrap, Comparison, Difference, compare
+from tests.answers import ROWS, predictions, wrong_genders, wrong_races
+
+NULLS = [None] * ROWS
+# Years off by 4, 4, 2, 2 and by 1, 3, 2, 0; gender wrong in 10 and in 4 rows; race in none and in 20.
+A = predictions(age_predicted=[34, 26, 32, 32] * 10, female_probability=wrong_genders(10))
+B = predictions(
+    age_predicted=[31, 27, 32, 30] * 10, female_probability=wrong_genders(4), race_probabilities=wrong_races(20)
+)
+
+
+def by_target(a: pa.Table, b: pa.Table, **settings: Any) -> dict[str, Difference]:
+    return {difference.target: difference for difference in compare(a, b, **settings).differences}
+
+
+def difference(low: float, high: float, target: str = "gender", rows: int = 100) -> Difference:
+    return Difference(target, 0.5, 0.5, 0.0, low, high, rows, 0)
+
+
+def comparison(*differences: Difference) -> Comparison:
+    return Comparison(100, 100, 100, Bootstrap(1, 1, 0.9), differences)
+
+
+def test_metrics_by_hand() -> None:
+    found = by_target(A, B)
+    assert list(found) == ["age", "gender", "race"]
+    assert [item.metric for item in found.values()] == ["age_mae", "gender_accuracy", "race_accuracy"]
+    assert (found["age"].a, found["age"].b, found["age"].difference) == (3.0, 1.5, -1.5)
+    assert (found["gender"].a, found["gender"].b) == (0.75, 0.9)
+    assert found["gender"].difference == pytest.approx(0.15)
+    assert (found["race"].a, found["race"].b, found["race"].difference) == (1.0, 0.5, -0.5)
+    assert [item.verdict for item in found.values()] == ["better", "better", "worse"]
+    assert [(item.rows, item.conflicts) for item in found.values()] == [(40, 0)] * 3
+
+
+@pytest.mark.parametrize(("level", "bounds"), [(0.95, (14, 26)), (0.8, (16, 24))])
+def test_the_interval_of_a_share_is_binomial(level: float, bounds: tuple[int, int]) -> None:
+    """Of 40 rows B gains 20: a draw's gain is binomial, and its quantiles are in every table."""
+    assert tuple(stats.binom.ppf([(1 - level) / 2, (1 + level) / 2], 40, 0.5)) == bounds
+    gender = by_target(predictions(female_probability=wrong_genders(20)), predictions(), samples=20_000, level=level)[
+        "gender"
+    ]
+    assert (round(40 * gender.low, 9), round(40 * gender.high, 9)) == bounds
+
+
+def test_the_interval_is_that_of_scipy() -> None:
+    generator = np.random.default_rng(5)
+    hard = generator.exponential(6, 200)  # what both find hard, so that pairs matter
+    ours, other = (30 + hard + generator.normal(0, 1, 200) for _ in range(2))
+    ids = [f"{row:064x}" for row in range(200)]
+    tables = (predictions(200, image_id=ids, age_predicted=answers) for answers in (ours, other))
+    age = by_target(*tables, samples=20_000)["age"]
+
+    def gain(a: Any, b: Any, axis: int) -> Any:
+        return b.mean(axis=axis) - a.mean(axis=axis)
+
+    errors = (np.abs(ours - 30), np.abs(other - 30))
+    expected = stats.bootstrap(
+        errors, gain, paired=True, n_resamples=20_000, method="percentile", rng=8
+    ).confidence_interval
+    width = expected.high - expected.low
+    assert (age.low, age.high) == pytest.approx((expected.low, expected.high), abs=0.03 * width)
+    alone = stats.bootstrap(errors, gain, n_resamples=2000, method="percentile", rng=8).confidence_interval
+    assert width < (alone.high - alone.low) / 3  # measured apart, the two would show far less
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(2)
+    repetitions, held = 400, 0
+    for seed in range(repetitions):
+        low, high = Bootstrap(400, seed, 0.95).interval(generator.normal(0.3, 1, 100))
+        held += low <= 0.3 <= high
+    assert 0.91 < held / repetitions < 0.98
+
+
+def test_rows_are_paired_by_image_id_in_any_order() -> None:
+    backwards = B.take(list(reversed(range(ROWS))))
+    assert compare(A, backwards) == compare(A, B)
+    assert compare(A.take(np.random.default_rng(1).permutation(ROWS)), backwards) == compare(A, B)
+
+
+def test_rows_of_one_table_alone_are_counted_but_not_compared() -> None:
+    found = compare(A.slice(0, 35), B.slice(4))
+    assert (found.rows_a, found.rows_b, found.common) == (35, 36, 31)
+    assert {item.rows for item in found.differences} == {31}
+    assert found.differences[1].a == pytest.approx(25 / 31)  # A is wrong in rows 4 to 9
+    assert found.differences[1].b == 1.0
+
+
+def test_a_row_without_label_or_answer_is_left_out_for_that_target_only() -> None:
+    genders = [None, None, *predictions()["gender"].to_pylist()[2:]]
+    ages = [None, None, None, *[30] * 36, None]
+    first = predictions(gender=genders, female_probability=wrong_genders(10))
+    second = predictions(gender=genders, female_probability=wrong_genders(4), age_predicted=ages)
+    found = by_target(first, second)
+    assert {name: item.rows for name, item in found.items()} == {"age": 36, "gender": 38, "race": 40}
+    assert found["gender"].a == pytest.approx(30 / 38)
+    assert {item.conflicts for item in found.values()} == {0}  # what neither table labels is no conflict
+
+
+def test_a_row_whose_labels_differ_is_left_out_for_that_target_and_counted() -> None:
+    ages = [31, 32, None, *[30] * 37]
+    found = by_target(A, predictions(age=ages, age_predicted=[131] * 3 + [30] * 37))
+    assert (found["age"].rows, found["age"].conflicts, found["age"].b) == (37, 3, 0.0)
+    assert found["age"].a == pytest.approx((120 - 4 - 4 - 2) / 37)
+    assert (found["gender"].rows, found["gender"].conflicts) == (40, 0)
+
+
+def test_a_target_that_one_table_does_not_answer_is_named() -> None:
+    found = compare(predictions(race_probabilities=NULLS), predictions(age_predicted=NULLS))
+    assert [item.target for item in found.differences] == ["gender"]
+    assert found.not_compared == ("age", "race")
+    assert compare(A, B).not_compared == ()
+
+
+def test_no_interval_depends_on_other_targets() -> None:
+    without_age = predictions(age_predicted=NULLS, female_probability=wrong_genders(4))
+    few = 3  # draws, so that other draws would give another interval
+    assert by_target(A, without_age, samples=few)["gender"] == by_target(A, B, samples=few)["gender"]
+
+
+def test_the_seed_decides_the_interval() -> None:
+    assert compare(A, B, seed=4) == compare(A, B, seed=4)
+    lows = {by_target(A, B, seed=seed, samples=50)["age"].low for seed in range(5)}
+    assert len(lows) > 1
+
+
+@pytest.mark.parametrize("cells", [1, 7 * ROWS])
+def test_the_interval_does_not_depend_on_how_many_rows_are_drawn_at_once(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = compare(A, B, samples=100)
+    monkeypatch.setattr(comparing, "CELLS", cells)
+    assert compare(A, B, samples=100) == whole
+
+
+def test_memory_does_not_grow_with_samples() -> None:
+    values = np.random.default_rng(3).normal(size=2000)
+    tracemalloc.start()
+    try:
+        Bootstrap(5000, 1, 0.9).interval(values)  # ten million row numbers: 160 MB at once
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 40e6
+
+
+@pytest.mark.parametrize(
+    ("target", "low", "high", "verdict"),
+    [
+        ("age", -2.0, -0.1, "better"),
+        ("age", 0.1, 2.0, "worse"),
+        ("gender", -0.2, -0.1, "worse"),
+        ("race", 0.1, 0.2, "better"),
+        ("gender", -0.1, 0.1, "no difference shown"),
+        ("race", 0.0, 0.1, "no difference shown"),
+        ("age", -1.0, 0.0, "no difference shown"),
+    ],
+)
+def test_a_verdict_needs_an_interval_on_one_side_of_0(target: str, low: float, high: float, verdict: str) -> None:
+    assert difference(low, high, target).verdict == verdict
+
+
+def test_a_verdict_needs_thirty_rows() -> None:
+    right, all_wrong = predictions(), predictions(female_probability=wrong_genders(ROWS))
+    few, enough = (by_target(all_wrong.slice(0, rows), right)["gender"] for rows in (29, 30))
+    assert (few.low, few.high, few.verdict) == (1.0, 1.0, "no difference shown")
+    assert enough.verdict == "better"
+
+
+def test_b_beats_a_if_better_in_something_and_worse_in_nothing() -> None:
+    better, worse, neither = difference(0.1, 0.2), difference(-0.2, -0.1), difference(-0.1, 0.1)
+    assert comparison(neither, better).beats
+    assert not comparison(neither).beats
+    assert not comparison(better, worse).beats
+    assert not comparison(neither, worse).beats
+
+
+def test_a_table_does_not_beat_itself() -> None:
+    found = compare(A, A)
+    assert {(item.difference, item.low, item.high) for item in found.differences} == {(0.0, 0.0, 0.0)}
+    assert not found.beats
+
+
+def test_further_columns_and_their_order_do_not_matter() -> None:
+    more = B.append_column("note", pa.array(["x"] * ROWS)).select(["note", *reversed(PREDICTIONS.names)])
+    assert compare(A, more) == compare(A, B)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (B.drop_columns(["race", "age_low"]), "ours is no table of predictions; it lacks, or has twice: race, age_low"),
+        (B.append_column("age", B["age"]), "lacks, or has twice: age"),
+        (B.set_column(1, "age", B["age"].cast(pa.string())), "age is string, not int16"),
+        (predictions(image_id=["a", *[None] * 39]), "ours has 39 rows without an image_id"),
+        (pa.concat_tables([B, B.slice(3, 1)]), f"ours has image_id {3:064x} more than once"),
+        (predictions(age_predicted=[np.nan] * ROWS), "ours has an entry in age_predicted that is no finite number"),
+        (predictions(female_probability=[np.inf] * ROWS), "entry in female_probability"),
+        (predictions(race_probabilities=[[0.2, None, 0.2, 0.2, 0.2]] * ROWS), "entry in race_probabilities"),
+        (predictions(race_probabilities=[[np.nan] * 5] * ROWS), "entry in race_probabilities"),
+        (B.slice(0, 0), "theirs and ours have no image_id in common"),
+        (predictions(image_id=[f"other {row}" for row in range(ROWS)]), "theirs and ours have no image_id in common"),
+        (predictions(age=[31] * ROWS, gender=NULLS, race_probabilities=NULLS), "no row with the same label"),
+    ],
+)
+def test_a_table_that_cannot_be_compared_is_named(bad: pa.Table, message: str) -> None:
+    with pytest.raises(SourceError) as raised:
+        compare(A, bad, names=("theirs", "ours"))
+    assert message in raised.value.message
+
+
+def test_the_first_table_is_checked_as_the_second_is() -> None:
+    with pytest.raises(SourceError, match="A is no table of predictions"):
+        compare(A.drop_columns("image_id"), B)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"samples": 0}, {"samples": 1_000_001}, {"seed": -1}, {"level": 0.0}, {"level": 1.0}, {"level": float("nan")}],
+)
+def test_settings_out_of_range_are_named(settings: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=f"{next(iter(settings))} must"):
+        compare(A, B, **settings)
