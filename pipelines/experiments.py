@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from pipelines import place
 from pipelines.children import Say
 from pipelines.project import DVC, PYTHON, Project
 
@@ -36,7 +37,7 @@ def untouched(project: Project) -> Iterator[Callable[[], None]]:
     """
     path = project.folder / SNAPSHOT
     if not path.exists():
-        path.write_text(project.git("stash", "create") or project.git("rev-parse", "HEAD"), encoding="utf-8")
+        path.write_text(snapshot_of(project), encoding="utf-8")
     snapshot = path.read_text(encoding="utf-8").strip()
     back = partial(restore, project, snapshot)
     back()
@@ -46,6 +47,13 @@ def untouched(project: Project) -> Iterator[Callable[[], None]]:
         project.children.stop()
         back()
         path.unlink()
+
+
+def snapshot_of(project: Project) -> str:
+    """A commit with the files of git as they are now, on no branch."""
+    if project.git("status", "--porcelain", "--untracked-files=no"):
+        return project.git(*place.author(project), "stash", "create")
+    return project.git("rev-parse", "HEAD")
 
 
 def restore(project: Project, snapshot: str) -> None:

@@ -5,13 +5,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from faceline.evaluation.comparing import Comparison, compare, read_predictions
 from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
+from slugify import slugify
 
 from faceline.errors import FacelineError
+from faceline.evaluation.comparing import Comparison, compare, read_predictions
 from faceline.files import sha256_file, write_json
 from pipelines import place
 from pipelines.artifacts import BASELINE
@@ -120,6 +121,9 @@ def judge(project: Project, without_comparison: bool) -> str:
             raise ProjectError(f"the predictions at {entry['version']} are not those that {BASELINE} was made from")
         names = (f"the baseline {entry['version']}", "the candidate")
         compared = compare(read_predictions(before), read_predictions(project.folder / PREDICTIONS), names=names)
+    lost = [target for target in compared.not_compared if target in entry["metrics"]]
+    if lost:
+        raise RefusedError(f"it says nothing of {', '.join(lost)}, which {entry['version']} does")
     return decide(compared, entry["version"])
 
 
@@ -156,7 +160,8 @@ def decide(compared: Comparison, version: str) -> str:
 def register(project: Project, reason: str) -> str:
     """Write the baseline, bring what depends on it up to date, commit, and tag the commit as a version; its tag."""
     dataset, recipe = project.chosen()
-    version = next_version(project, dataset)
+    artifact = slugify(dataset)  # as DVC and GTO want names
+    version = next_version(project, artifact)
     path = project.folder / BASELINE
     metrics = {name: value for name, value in read_json(project.folder / METRICS).items() if name in TARGETS}
     entry = {"metrics": metrics, "predictions": sha256_file(project.folder / PREDICTIONS), "recipe": recipe}
@@ -172,7 +177,7 @@ def register(project: Project, reason: str) -> str:
         path.unlink(missing_ok=True) if before is None else path.write_bytes(before)
         raise
     number = version.partition("@")[2]
-    gto = (*PYTHON, "-m", "gto", "register", dataset, "--version", number, "--message", reason)
+    gto = (*PYTHON, "-m", "gto", "register", artifact, "--version", number, "--message", reason)
     project.answer(*gto)
     card = project.folder / CARD
     if card.exists():
@@ -180,11 +185,11 @@ def register(project: Project, reason: str) -> str:
     return version
 
 
-def next_version(project: Project, dataset: str) -> str:
-    """The tag of the dataset's next version, as GTO would number it."""
-    found: Any = json.loads(project.answer(*PYTHON, "-m", "gto", "show", dataset, "--json"))
+def next_version(project: Project, artifact: str) -> str:
+    """The tag of an artifact's next version, as GTO numbers them."""
+    found: Any = json.loads(project.answer(*PYTHON, "-m", "gto", "show", artifact, "--json"))
     numbers = [entry["version"] for entry in found if entry.get("version")]
     if not numbers:
-        return f"{dataset}@{FIRST}"
+        return f"{artifact}@{FIRST}"
     major, minor, _ = max(tuple(map(int, number.removeprefix("v").split("."))) for number in numbers)
-    return f"{dataset}@v{major}.{minor + 1}.0"
+    return f"{artifact}@v{major}.{minor + 1}.0"

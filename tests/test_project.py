@@ -42,7 +42,7 @@ def test_what_becomes_of_a_stage(built: Project) -> None:
     (built.folder / "data/right").unlink()
     experiments.override(built, ["left=2"])
     stages = {stage.name: stage for stage in built.stages()}
-    assert [name for name, stage in stages.items() if stage.changed] == ["left", "right"]
+    assert [name for name, stage in stages.items() if stage.changed] == ["left", "right", "report"]
     assert built.reproduce(stages["prepare"], print) is Outcome.SAME
     assert built.reproduce(stages["left"], print) is Outcome.RAN
     assert built.reproduce(stages["right"], print) is Outcome.RESTORED
