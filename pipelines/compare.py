@@ -86,9 +86,7 @@ def unique(variants: Sequence[Variant]) -> Sequence[Variant]:
     names = [variant.name for variant in variants]
     for name in names:
         if names.count(name) > 1:
-            raise SettingsError(
-                f"compare.variants: {names.count(name)} variants are called {name!r}; names must differ"
-            )
+            raise SettingsError(f"compare.variants: more than one variant is called {name!r}; names must differ")
     return variants
 
 

@@ -1,9 +1,8 @@
 """The flow `promote`: make a candidate the accepted model of its dataset, if it is shown to be better."""
 
-import json
+import re
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -28,6 +27,7 @@ CARD = Path("models/CARD.md")
 TARGETS = ("age", "gender", "race")  # whose metrics a baseline keeps
 LEAST_COMMON = 0.5  # share of the candidate's test rows that the baseline must have judged too
 FIRST = "v1.0.0"
+NUMBER = re.compile(r"@v(\d+)\.(\d+)\.\d+$")
 
 
 class RefusedError(Exception):
@@ -186,10 +186,10 @@ def register(project: Project, reason: str) -> str:
 
 
 def next_version(project: Project, artifact: str) -> str:
-    """The tag of an artifact's next version, as GTO numbers them."""
-    found: Any = json.loads(project.answer(*PYTHON, "-m", "gto", "show", artifact, "--json"))
-    numbers = [entry["version"] for entry in found if entry.get("version")]
+    """The tag of an artifact's next version: the next minor one after the highest that GTO has tagged."""
+    tags = project.git("tag", "--list", f"{artifact}@v*", "--sort=-version:refname").splitlines()
+    numbers = [match for tag in tags if (match := NUMBER.search(tag))]
     if not numbers:
         return f"{artifact}@{FIRST}"
-    major, minor, _ = max(tuple(map(int, number.removeprefix("v").split("."))) for number in numbers)
-    return f"{artifact}@v{major}.{minor + 1}.0"
+    major, minor = numbers[0].groups()
+    return f"{artifact}@v{major}.{int(minor) + 1}.0"

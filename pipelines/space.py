@@ -9,6 +9,7 @@ from typing import Any, Literal
 from optuna.trial import Trial
 from pydantic import Field, model_validator
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from faceline.errors import SettingsError
 from faceline.params import PARAMS, Settings
@@ -60,6 +61,13 @@ class TuneSettings(Settings):
     space: dict[str, Range | Choice] = Field(min_length=1)  # by the dotted place in the recipe
 
 
+class _Representer(RoundTripRepresenter):
+    """Writes null where ruamel would leave nothing, as params.yaml does."""
+
+
+_Representer.add_representer(type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null"))
+
+
 def require_space(settings: TuneSettings, base: Mapping[str, Any]) -> None:
     """Refuse a place in the space that the recipe cannot have, before any work."""
     for name in settings.space:
@@ -79,16 +87,14 @@ def changed(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, A
         where: Any = new
         for part in above:
             where = where[int(part)] if isinstance(where, list) else where[part]
-        if isinstance(where, list):
-            where[int(last)] = value
-        else:
-            where.update({last: value})
+        where[int(last) if isinstance(where, list) else last] = value
     return new
 
 
 def write_recipe(path: Path, name: str, recipe: Mapping[str, Any], *, choose: bool) -> None:
     """Put a recipe into params.yaml beside the others, and choose it there or not; the rest stays as it is."""
     yaml = YAML()
+    yaml.Representer = _Representer
     yaml.preserve_quotes, yaml.width = True, 10_000
     yaml.indent(mapping=2, sequence=4, offset=2)
     params = yaml.load(path)

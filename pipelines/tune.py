@@ -181,7 +181,7 @@ class Watch:
         for row in rows[self.told :]:
             self.told += 1
             if row.get(self.metric) is not None:
-                self.trial.report(row[self.metric], row["epoch"])
+                self.trial.report(row[self.metric], step=row["epoch"] - 1)
                 if self.trial.should_prune():
                     raise optuna.TrialPruned(f"{self.metric} {row[self.metric]:g} at epoch {row['epoch']}")
 

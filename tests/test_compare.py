@@ -1,0 +1,49 @@
+"""Variants: ranked, drawn, and those that cannot be told apart refused."""
+
+import base64
+import io
+
+import pytest
+from PIL import Image
+
+from faceline.errors import SettingsError
+from faceline.params import read_settings
+from pipelines.compare import CompareSettings, Result, Variant, page, ranked, unique
+from tests.imports import ROOT
+
+SETTINGS = CompareSettings(
+    variants=(Variant(name="a"),), metric="age.mae", direction="minimize", show=("gender.accuracy",)
+)
+RESULTS = [
+    Result("middle", "compare-middle", {"age.mae": 5.0, "gender.accuracy": 0.9}),
+    Result("broken", "", {}, "train: out of memory"),
+    Result("best", "compare-best", {"age.mae": 4.0}, "gate@evaluate: below the floor"),
+]
+
+
+def test_the_best_stands_first_and_what_failed_last() -> None:
+    rows = ranked(RESULTS, SETTINGS)
+    assert [(row["rank"], row["variant"]) for row in rows] == [(1, "best"), (2, "middle"), (3, "broken")]
+    assert rows[0] == {
+        "rank": 1, "variant": "best", "age.mae": 4.0, "gender.accuracy": None, "experiment": "compare-best",
+        "fault": "gate@evaluate: below the floor",
+    }  # fmt: skip
+    other = SETTINGS.model_copy(update={"direction": "maximize"})
+    assert [row["variant"] for row in ranked(RESULTS, other)] == ["middle", "best", "broken"]
+
+
+def test_the_plot_is_a_picture_inside_the_page() -> None:
+    drawn = page(ranked(RESULTS, SETTINGS), SETTINGS)
+    start, _, data = drawn.partition("base64,")
+    assert start == "![age.mae](data:image/png;" and data.endswith(")")
+    with Image.open(io.BytesIO(base64.b64decode(data[:-1]))) as picture:
+        assert picture.format == "PNG" and picture.width == 800
+
+
+def test_two_variants_of_one_name_are_refused() -> None:
+    with pytest.raises(SettingsError, match="more than one variant is called 'a'"):
+        unique([Variant(name="a"), Variant(name="b"), Variant(name="a", recipe="other")])
+
+
+def test_the_shipped_variants_are_allowed() -> None:
+    unique(read_settings(CompareSettings, "compare", path=ROOT / "params.yaml").variants)
