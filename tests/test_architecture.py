@@ -1,5 +1,7 @@
 """Who may import whom: the arrows of docs/architecture.md run one way."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,22 @@ def test_a_wing_imports_only_what_it_stands_on(file: str) -> None:
     imported = {wing(other) for other in direct(file)} - {wing(file)}
     assert imported <= ALLOWED[wing(file)]
     assert not any(other.startswith("stages/") for other in closure(file))
+
+
+def test_nothing_imports_the_flows_and_they_import_no_stage() -> None:
+    for top in ("faceline", "stages"):
+        for path in (ROOT / top).rglob("*.py"):
+            assert not any(other.startswith("pipelines/") for other in direct(path.relative_to(ROOT).as_posix())), path
+    for path in (ROOT / "pipelines").glob("*.py"):
+        assert not any(other.startswith("stages/") for other in direct(f"pipelines/{path.name}")), path
+
+
+def test_flows_load_neither_tensorflow_nor_great_expectations() -> None:
+    """They run DVC as a program: a served flow must not hold, or wait for, what its stages need."""
+    flows = "check", "compare", "deployments", "promote", "rebuild", "tune"
+    code = "; ".join(["import sys", *(f"import pipelines.{name}" for name in flows), "print(*sys.modules)"])
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert not {"tensorflow", "keras", "great_expectations", "dvc.repo"} & set(loaded.split())
 
 
 def test_stages_do_not_import_one_another() -> None:

@@ -1,0 +1,238 @@
+"""A real Prefect server, with deployments started by hand, by schedule and by a check; cancelled, killed, colliding."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.e2e.project import Project, environment
+from tests.e2e.served import Served, served, until
+from tests.toy_pipeline import toy_pipeline
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def sample(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The shrunken sample, built; the server runs in it."""
+    return built.copy(tmp_path_factory.mktemp("served") / "project")
+
+
+@pytest.fixture(scope="module")
+def server(sample: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(sample.root, tmp_path_factory.mktemp("home")) as running:
+        yield running
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(running.home) in " ".join(p.info["cmdline"] or [])]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Project:
+    return toy_pipeline(tmp_path / "toy")
+
+
+def working_in(folder: Path) -> list[psutil.Process]:
+    """The processes whose working folder this is."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def hanging(toy: Project) -> int:
+    """The process that the stage `left` has begun and waits for."""
+    path = toy.root / "raw/children"
+    return int(until(lambda: path.exists() and path.read_text()))
+
+
+def test_it_listens_on_this_machine_alone_and_tells_nobody(server: Served) -> None:
+    ports = {int(url.rsplit(":", 1)[1].split("/")[0]) for url in (server.api, server.reports)}
+    open_at = {c.laddr.ip for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port in ports}
+    assert open_at == {"127.0.0.1"}
+    assert server.ask("admin/settings")["server"]["analytics_enabled"] is False
+    names = {automation["name"] for automation in server.ask("automations/filter", limit=50)}
+    assert names == {"faceline: runs without a heartbeat"}
+
+
+def test_a_deployment_by_hand_on_the_sample(server: Served, sample: Project) -> None:
+    sample.set({"datasets.sample.crop.margin": 0.12})
+    run = server.run("rebuild/workspace")
+    assert run["state_name"] == "Completed", run["state"]["message"]
+    states = server.tasks(run["id"])
+    assert states["ingest"] == states["detect"] == states["gate@clean"] == "Cached"
+    assert states["crop"] == states["train"] == states["report"] == states["gate@evaluate"] == "Completed"
+    assert "Running stage 'crop':" in server.logs(run["id"])
+    found = server.artifacts(run["id"])
+    gates = {"ingest", "clean", "detect", "crop", "split", "shard", "train", "evaluate"}
+    assert {f"gate-{gate}" for gate in gates} | {"metrics-sample", "summary", "report", "progress"} == found.keys()
+    assert "gender_unknown" in found["summary"] and found["progress"] == 100
+    assert any(row["metric"] == "age.mae" for row in json.loads(found["metrics-sample"]))
+    page = httpx.get(f"{server.reports}/workspace/index.html")
+    assert page.is_success and f"{server.reports}/workspace/index.html" in found["report"]
+    again = server.run("rebuild/workspace")
+    assert again["state_name"] == "Cached" and set(server.tasks(again["id"]).values()) == {"Cached"}
+
+
+def test_a_failed_gate_ends_the_run_and_names_expectation_and_rows(server: Served, sample: Project) -> None:
+    sample.set({"datasets.sample.gates.clean.age.maximum": 60})
+    run = server.run("rebuild/workspace")
+    sample.set({"datasets.sample.gates.clean.age.maximum": 99})
+    assert run["state_name"] == "Failed"
+    message = run["state"]["message"]
+    assert message.startswith("gate@clean: 1 of") and "expect_column_values_to_be_between" in message
+    assert "(clean/kept.parquet: age), as in image_id " in message
+    states = server.tasks(run["id"])
+    assert states["gate@clean"] == "Failed" and states["detect"] == states["report"] == "NotReady"
+    assert json.loads(server.artifacts(run["id"])["gate-clean"])[0]["verdict"] == "NOT MET"
+    assert server.run("rebuild/workspace")["state_type"] == "COMPLETED"
+
+
+def test_a_schedule_rebuilds_a_clone_and_leaves_a_commit(server: Served, toy: Project) -> None:
+    found = server.ask("deployments/name/rebuild/nightly")
+    assert [schedule["schedule"]["cron"] for schedule in found["schedules"]] == ["0 2 * * *"]
+    every_minute = {"cron": "* * * * *", "timezone": "UTC"}
+    parameters = {**found["parameters"], "folder": str(toy.root), "ref": "main"}
+    schedules = [{"active": True, "schedule": every_minute, "parameters": parameters}]
+    httpx.post(f"{server.api}/deployments/{found['id']}/schedules", json=schedules).raise_for_status()
+    of_it = {"deployments": {"id": {"any_": [found["id"]]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    run = until(lambda: server.ask("flow_runs/filter", **of_it), within=180)[0]
+    for schedule in server.ask(f"deployments/{found['id']}")["schedules"]:
+        if schedule["schedule"]["cron"] == "* * * * *":
+            httpx.delete(f"{server.api}/deployments/{found['id']}/schedules/{schedule['id']}").raise_for_status()
+    assert run["auto_scheduled"] and run["created_by"]["type"] == "SCHEDULE"
+    assert set(server.tasks(run["id"]).values()) == {"Completed"}
+    log = toy.run("git", "log", "--format=%s", "nightly").stdout.splitlines()
+    assert log == [f"Run {run['name']}: main rebuilt", "start"]
+    assert "data/prepare" in toy.run("git", "show", "nightly:dvc.lock").stdout
+    assert not (toy.root / "dvc.lock").exists()
+
+
+def test_the_check_starts_a_rebuild_only_when_something_changed(server: Served, toy: Project) -> None:
+    def look() -> tuple[str, str]:
+        run = server.run("check/hourly", folder=str(toy.root), deployment="check/hourly-target", ref="main")
+        return run["state_name"], run["state"]["message"]
+
+    # What it starts is shown by a deployment that does nothing but be there.
+    target = server.ask("deployments/name/check/hourly")
+    made = {"flow_id": target["flow_id"], "name": "hourly-target", "entrypoint": target["entrypoint"], "paused": True}
+    httpx.post(f"{server.api}/deployments/", json=made).raise_for_status()
+    assert look()[0] == "Completed"
+    assert look() == ("Unchanged", "no new data, commit or remote state")
+    (toy.root / "raw/rows").write_text("one two three four")
+    state, message = look()
+    assert state == "Completed" and message.startswith("changed: raw data; started ")
+    assert look()[0] == "Unchanged"
+    toy.set({"n": 6})
+    toy.commit("another n")
+    assert look()[1].startswith("changed: commit; started ")
+    assert look()[0] == "Unchanged"
+
+
+def test_cancelling_ends_dvc_and_its_children_and_the_next_run_goes_on(server: Served, toy: Project) -> None:
+    (toy.root / "raw/hang").touch()
+    run = server.start("rebuild/workspace", folder=str(toy.root))
+    child = hanging(toy)
+    server.ask(f"flow_runs/{run}/set_state", state={"type": "CANCELLING", "name": "Cancelling"})
+    assert server.ended(run)["state_type"] == "CANCELLED"
+    until(lambda: not psutil.pid_exists(child) and not working_in(toy.root))
+    assert server.tasks(run)["prepare"] == "Completed"
+    (toy.root / "raw/hang").unlink()
+    after = server.run("rebuild/workspace", folder=str(toy.root))
+    assert after["state_name"] == "Completed"
+    assert server.tasks(after["id"])["prepare"] == "Cached"
+
+
+def test_sigterm_ends_a_run_without_a_server_of_its_own(server: Served, toy: Project) -> None:
+    (toy.root / "raw/hang").touch()
+    env = {**environment(), "PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.home)}
+    command = [sys.executable, "-m", "pipelines", "rebuild", "--folder", str(toy.root)]
+    flow = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = hanging(toy)
+    flow.terminate()
+    assert flow.wait(60) != 0
+    until(lambda: not psutil.pid_exists(child) and not working_in(toy.root))
+
+
+def test_a_second_run_is_cancelled_or_waits_as_configured(server: Served, toy: Project) -> None:
+    (toy.root / "raw/hang").touch()
+    first = server.start("rebuild/nightly", folder=str(toy.root), ref="main")
+    child = hanging(toy)
+    second = server.run("rebuild/nightly", folder=str(toy.root), ref="main")
+    assert second["state_name"] == "Cancelled"
+    assert server.ask(f"flow_runs/{first}")["state_type"] == "RUNNING"
+    (toy.root / "raw/hang").unlink()
+    os.kill(child, signal.SIGKILL)  # the stage goes on
+    assert server.ended(first)["state_type"] == "COMPLETED"
+
+    (toy.root / "raw/children").unlink()
+    (toy.root / "raw/hang").touch()
+    first = server.start("rebuild/workspace", folder=str(toy.root))
+    child = hanging(toy)
+    second = server.start("rebuild/workspace", folder=str(toy.root))
+    waiting = until(lambda: (r := server.ask(f"flow_runs/{second}"))["state_name"] == "AwaitingConcurrencySlot" and r)
+    assert waiting["state_type"] == "SCHEDULED"
+    (toy.root / "raw/hang").unlink()
+    os.kill(child, signal.SIGKILL)
+    assert server.ended(first)["state_type"] == "COMPLETED"
+    assert server.ended(second)["state_name"] == "Cached"
+
+
+def test_a_webhook_hears_of_failures_and_a_killed_runner_is_marked_crashed(server: Served, toy: Project) -> None:
+    """Both are automations of the server. The runner, its flow and what it ran are killed -9, as by a power cut."""
+    heard: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    hook = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    env = {**environment(), "PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.home)}
+    command = [sys.executable, "-m", "pipelines", "notify", f"http://127.0.0.1:{hook.server_port}/hook"]
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    (toy.root / "raw/rows").write_text('one bad "quoted"')
+    failed = server.run("rebuild/workspace", folder=str(toy.root))
+    (message,) = until(lambda: [h for h in heard if h["run"] == failed["name"]])
+    assert message["state"] == "Failed" and message["flow"] == "rebuild"
+    assert message["message"] == failed["state"]["message"]
+    assert failed["id"] in message["link"]
+
+    (toy.root / "raw/rows").write_text("one two")
+    (toy.root / "raw/hang").touch()
+    run = server.start("rebuild/workspace", folder=str(toy.root))
+    hanging(toy)
+    until(lambda: server.ask("events/filter", filter={"event": {"name": ["prefect.flow-run.heartbeat"]},
+          "resource": {"id": [f"prefect.flow-run.{run}"]}})["events"])  # fmt: skip
+    flow = next(p for p in psutil.Process(server.process.pid).children(recursive=True) if _runs(p, run))
+    flow.kill()
+    until(lambda: not working_in(toy.root))
+    crashed = server.ended(run, within=240)
+    assert crashed["state_type"] == "CRASHED"
+    assert until(lambda: [h for h in heard if h["run"] == crashed["name"]])[0]["state"] == "Crashed"
+    hook.shutdown()
+    hook.server_close()
+
+
+def _runs(process: psutil.Process, run: str) -> bool:
+    try:
+        return run in process.environ().get("PREFECT__FLOW_RUN_ID", "")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
