@@ -27,30 +27,40 @@ class BusyError(Exception):
 
 
 @contextmanager
-def opened(folder: Path, holder: str, when_busy: WhenBusy, say: Say) -> Iterator[Project]:
-    """The project in `folder`, for this run alone; its programs are ended when the block is left.
+def opened(
+    folder: Path, holder: str, when_busy: WhenBusy, say: Say, *, ref: str | None = None, name: str = "clone"
+) -> Iterator[Project]:
+    """The project in `folder` or its clone at `ref`, for this run alone; its programs are ended with the block.
 
     Args:
-        holder: the run's name, which others that want the folder are told.
+        folder: the project.
+        holder: the run's name, which others that want the place are told.
         when_busy: whether to wait for another run that works there, or to raise BusyError.
+        say: is told a line about what happens.
+        ref: of git; with it the place is a clone called `name`, which no run shares.
+        name: of the clone.
 
     Raises:
-        ProjectError: the folder holds no DVC repository with a dvc.yaml.
+        ProjectError: the folder holds no DVC repository with a dvc.yaml, or git does not know the ref.
     """
     folder = folder.resolve()
     for needed in (".dvc", ".git", "dvc.yaml"):
         if not (folder / needed).exists():
             raise ProjectError(f"{folder} has no {needed}; give the root of a DVC project in git")
-    project = Project(folder)
-    with _locked(folder / LOCK, holder, when_busy, say):
+    where = folder / CLONES / re.sub(r"[^A-Za-z0-9._-]+", "-", name) if ref else folder
+    lock = where.with_name(f"{where.name}.lock") if ref else folder / LOCK
+    with _locked(lock, where, holder, when_busy, say):
+        project = Project(where)
         try:
+            if ref:
+                clone(Project(folder), project, ref, say)
             yield project
         finally:
             project.children.stop()
 
 
 @contextmanager
-def _locked(path: Path, holder: str, when_busy: WhenBusy, say: Say) -> Iterator[None]:
+def _locked(path: Path, where: Path, holder: str, when_busy: WhenBusy, say: Say) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         told = False
@@ -58,9 +68,9 @@ def _locked(path: Path, holder: str, when_busy: WhenBusy, say: Say) -> Iterator[
             file.seek(0)
             other = file.read().strip() or "another run"
             if when_busy == "cancel":
-                raise BusyError(f"{other} works in {path.parents[2]}")
+                raise BusyError(f"{other} works in {where}")
             if not told:
-                say(f"waiting for {other}, which works in {path.parents[2]}")
+                say(f"waiting for {other}, which works in {where}")
                 told = True
             time.sleep(POLL)
         file.truncate(0)
@@ -77,27 +87,23 @@ def _taken(file: IO[str]) -> bool:
     return True
 
 
-def clone(source: Path, ref: str, name: str, say: Say) -> Path:
-    """The folder of a clone of `source` at `ref`, made or brought there; nothing in `source` changes.
+def clone(origin: Project, own: Project, ref: str, say: Say) -> None:
+    """Make `own` a clone of `origin` at `ref`, or bring it there; nothing in `origin` changes.
 
-    It shares the source's DVC cache and remotes. It is kept between runs, with what its stages store.
+    It shares the origin's DVC cache and remotes. It is kept between runs, with what its stages store.
 
     Raises:
         ProjectError: git does not know the ref.
     """
-    origin = Project(source.resolve())
     commit = resolved(origin, ref, say)
-    folder = origin.folder / CLONES / re.sub(r"[^A-Za-z0-9._-]+", "-", name)
-    if not (folder / ".git").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        origin.git("clone", "--quiet", "--no-checkout", str(origin.folder), str(folder))
-    own = Project(folder)
+    if not (own.folder / ".git").exists():
+        shutil.rmtree(own.folder, ignore_errors=True)
+        origin.git("clone", "--quiet", "--no-checkout", str(origin.folder), str(own.folder))
     own.git("fetch", "--quiet", "--prune", "--force", "origin", commit, "+refs/heads/*:refs/remotes/origin/*")
     own.git("checkout", "--quiet", "--force", "--detach", commit)
     own.git("clean", "--quiet", "-d", "--force")
     _share(origin, own)
-    say(f"{folder} is at {commit[:12]} ({ref})")
-    return folder
+    say(f"{own.folder} is at {commit[:12]} ({ref})")
 
 
 def resolved(origin: Project, ref: str, say: Say) -> str:
@@ -107,7 +113,10 @@ def resolved(origin: Project, ref: str, say: Say) -> str:
             origin.git("fetch", "--quiet", "--all", "--tags")
         except ProjectError as error:
             say(f"the git remote does not answer, so what is here is used: {error}")
-    return origin.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    try:
+        return origin.git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
+    except ProjectError:
+        raise ProjectError(f"{origin.folder} has no branch, tag or commit {ref}") from None
 
 
 def link_raw(source: Path, project: Project, say: Say) -> None:
@@ -156,12 +165,8 @@ def author(project: Project) -> tuple[str, ...]:
 
 def _within(project: Project, commit: str, other: str) -> bool:
     """Whether `commit` is `other` or an ancestor of it."""
-    return project.git("merge-base", commit, other) == commit if _related(project, commit, other) else False
-
-
-def _related(project: Project, commit: str, other: str) -> bool:
     try:
-        project.git("merge-base", commit, other)
+        project.git("merge-base", "--is-ancestor", commit, other)
     except ProjectError:
         return False
     return True

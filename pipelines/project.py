@@ -121,7 +121,8 @@ class Project:
         )
         if done.returncode:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
-            raise ProjectError(f"{self.folder}: {_reason(lines) or f'{command} exited with {done.returncode}'}")
+            reason = _reason(lines) or f"{' '.join(command)} exited with {done.returncode}"
+            raise ProjectError(f"{self.folder}: {reason}")
         return done.stdout.rstrip("\n")
 
     def metrics(self) -> dict[str, dict[str, Any]]:

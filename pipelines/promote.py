@@ -56,8 +56,8 @@ def promote(
     """
     say = get_run_logger().info
     try:
-        where = place.clone(folder, ref, "promote", say) if ref else folder
-        with place.opened(where, f"run {runtime.flow_run.name}", when_busy, say) as project:
+        holder = f"run {runtime.flow_run.name}"
+        with place.opened(folder, holder, when_busy, say, ref=ref, name="promote") as project:
             if ref:
                 place.link_raw(folder, project, say)
                 project.dvc("checkout", "--allow-missing", say=say)

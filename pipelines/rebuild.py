@@ -57,8 +57,8 @@ def rebuild(  # noqa: PLR0917 - each is a field in the UI
     changes = experiments.overrides(dataset, recipe, set)
     how = Build(force=force, parallel=parallel, retries=retries, delay=retry_delay)
     try:
-        where = place.clone(folder, ref, str(runtime.deployment.name or "rebuild"), say) if ref else folder
-        with place.opened(where, f"run {name}", when_busy, say) as project:
+        clone = str(runtime.deployment.name or "rebuild")
+        with place.opened(folder, f"run {name}", when_busy, say, ref=ref, name=clone) as project:
             experiments.override(project, changes)
             if ref:
                 place.link_raw(folder, project, say)

@@ -38,6 +38,7 @@ TRAIN = "train"
 STORE = Path("data/store/train")  # where training keeps, beside its checkpoints, the epochs so far
 STUDIES = Path("data/store/tune")
 HISTORY = Path("models/history.csv")
+MOST_FAILURES = 3  # in a row; the reason is then hardly one of the values tried
 LOSS = "val_loss"  # training keeps the weights of the epoch with the lowest
 
 
@@ -120,6 +121,7 @@ class Search:
     def run(self, trials: int, restore: Any) -> None:
         """Try settings until the study has so many trials that were finished or pruned."""
         progress = create_progress_artifact(progress=0.0, key="progress", description=f"{trials} trials")
+        failures = 0
         while (done := len(finished(self.study))) < trials:
             update_progress_artifact(progress, progress=100 * done / trials)
             restore()
@@ -129,8 +131,9 @@ class Search:
             state = named(self, trial, values, return_state=True)
             if state.is_cancelled():
                 raise StoppedError
-            if state.is_failed():
-                raise ProjectError(f"trial {trial.number}: {state.message}")
+            failures = failures + 1 if state.is_failed() else 0
+            if failures == MOST_FAILURES:
+                raise ProjectError(f"{failures} trials in a row have failed; the last, {trial.number}: {state.message}")
         update_progress_artifact(progress, progress=100.0)
 
     def attempt(self, trial: Trial, values: Mapping[str, Any]) -> float:

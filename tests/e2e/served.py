@@ -35,15 +35,15 @@ class Served:
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
-    def start(self, deployment: str, **parameters: Any) -> str:
-        """Start a run by hand; its id."""
-        found = self.ask(f"deployments/name/{deployment}")
+    def start(self, name: str, /, **parameters: Any) -> str:
+        """Start a run of a deployment by hand; its id."""
+        found = self.ask(f"deployments/name/{name}")
         run = self.ask(f"deployments/{found['id']}/create_flow_run", parameters={**found["parameters"], **parameters})
         return str(run["id"])
 
-    def run(self, deployment: str, **parameters: Any) -> dict[str, Any]:
+    def run(self, name: str, /, **parameters: Any) -> dict[str, Any]:
         """Start a run by hand and wait for its end; the flow run."""
-        return self.ended(self.start(deployment, **parameters))
+        return self.ended(self.start(name, **parameters))
 
     def ended(self, run: str, within: float = 300) -> dict[str, Any]:
         """A flow run when it has ended."""
@@ -67,8 +67,8 @@ class Served:
 
     def artifacts(self, run: str) -> dict[str, Any]:
         """The data of a run's artifacts by key."""
-        found = self.ask("artifacts/filter", flow_runs={"id": {"any_": [run]}}, limit=100, sort="CREATED_ASC")
-        return {artifact["key"]: artifact["data"] for artifact in found}
+        found = self.ask("artifacts/filter", flow_runs={"id": {"any_": [run]}}, limit=100, sort="CREATED_DESC")
+        return {artifact["key"]: artifact["data"] for artifact in reversed(found)}
 
 
 def until(look: Callable[[], Any], within: float = SOON) -> Any:

@@ -68,13 +68,13 @@ def test_it_listens_on_this_machine_alone_and_tells_nobody(server: Served) -> No
 
 
 def test_a_deployment_by_hand_on_the_sample(server: Served, sample: Project) -> None:
-    sample.set({"datasets.sample.crop.margin": 0.12})
+    sample.set({"recipes.compact.epochs": 3})
     run = server.run("rebuild/workspace")
     assert run["state_name"] == "Completed", run["state"]["message"]
     states = server.tasks(run["id"])
-    assert states["ingest"] == states["detect"] == states["gate@clean"] == "Cached"
-    assert states["crop"] == states["train"] == states["report"] == states["gate@evaluate"] == "Completed"
-    assert "Running stage 'crop':" in server.logs(run["id"])
+    assert states["ingest"] == states["detect"] == states["gate@clean"] == states["shard"] == "Cached"
+    assert states["train"] == states["gate@train"] == states["evaluate"] == states["report"] == "Completed"
+    assert "compact-age-gender-race: epoch 3/3" in server.logs(run["id"])
     found = server.artifacts(run["id"])
     gates = {"ingest", "clean", "detect", "crop", "split", "shard", "train", "evaluate"}
     assert {f"gate-{gate}" for gate in gates} | {"metrics-sample", "summary", "report", "progress"} == found.keys()
@@ -93,7 +93,7 @@ def test_a_failed_gate_ends_the_run_and_names_expectation_and_rows(server: Serve
     assert run["state_name"] == "Failed"
     message = run["state"]["message"]
     assert message.startswith("gate@clean: 1 of") and "expect_column_values_to_be_between" in message
-    assert "(clean/kept.parquet: age), as in image_id " in message
+    assert "(kept.parquet: age), as in age " in message and "image_id" in message
     states = server.tasks(run["id"])
     assert states["gate@clean"] == "Failed" and states["detect"] == states["report"] == "NotReady"
     assert json.loads(server.artifacts(run["id"])["gate-clean"])[0]["verdict"] == "NOT MET"
@@ -168,9 +168,10 @@ def test_sigterm_ends_a_run_without_a_server_of_its_own(server: Served, toy: Pro
 
 def test_a_second_run_is_cancelled_or_waits_as_configured(server: Served, toy: Project) -> None:
     (toy.root / "raw/hang").touch()
-    first = server.start("rebuild/nightly", folder=str(toy.root), ref="main")
+    here = {"folder": str(toy.root), "ref": None, "branch": None}
+    first = server.start("rebuild/nightly", **here)
     child = hanging(toy)
-    second = server.run("rebuild/nightly", folder=str(toy.root), ref="main")
+    second = server.run("rebuild/nightly", **here)
     assert second["state_name"] == "Cancelled"
     assert server.ask(f"flow_runs/{first}")["state_type"] == "RUNNING"
     (toy.root / "raw/hang").unlink()
