@@ -10,6 +10,7 @@ from prefect.events.actions import CallWebhook, ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.settings import get_current_settings
+from prefect.types import SecretDict
 from pydantic import SecretStr
 
 from pipelines.building import CACHED
@@ -21,12 +22,13 @@ FAILURES = "faceline: tell of runs that failed"
 BLOCK = "faceline-failures"  # the webhook that is told
 MISSED = 3  # heartbeats
 PAYLOAD = """{
-  "run": "{{ flow_run.name }}",
-  "flow": "{{ flow.name }}",
-  "state": "{{ flow_run.state.name }}",
+  "run": {{ flow_run.name | tojson }},
+  "flow": {{ flow.name | tojson }},
+  "state": {{ flow_run.state.name | tojson }},
   "message": {{ flow_run.state.message | tojson }},
-  "link": "{{ flow_run | ui_url }}"
-}"""
+  "link": {{ ("UI/runs/flow-run/" ~ flow_run.id) | tojson }}
+}"""  # UI stands for where the UI is, as the client that sets this up knows it; the server need not be told
+JSON = {"Content-Type": "application/json"}
 RUN = "prefect.flow-run"
 ENDS = ("Completed", CACHED, UNCHANGED, REFUSED, "Failed", "Cancelled", "Crashed")  # names of final states
 
@@ -53,7 +55,8 @@ def mark_zombies() -> None:
 
 def tell_failures(url: str) -> None:
     """Have a webhook called with a JSON object whenever a run ends Failed or Crashed."""
-    block = Webhook(method="POST", url=SecretStr(url)).save(BLOCK, overwrite=True)
+    block = Webhook(method="POST", url=SecretStr(url), headers=SecretDict(JSON)).save(BLOCK, overwrite=True)
+    payload = PAYLOAD.replace("UI", (get_current_settings().ui_url or "").rstrip("/"))
     trigger = EventTrigger(
         expect={f"{RUN}.Failed", f"{RUN}.Crashed"},
         match=ResourceSpecification({"prefect.resource.id": [f"{RUN}.*"]}),
@@ -62,7 +65,7 @@ def tell_failures(url: str) -> None:
         threshold=1,
         within=timedelta(0),
     )
-    _put(Automation(name=FAILURES, trigger=trigger, actions=[CallWebhook(block_document_id=block, payload=PAYLOAD)]))
+    _put(Automation(name=FAILURES, trigger=trigger, actions=[CallWebhook(block_document_id=block, payload=payload)]))
 
 
 def _put(automation: Automation) -> None:
