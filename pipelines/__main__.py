@@ -46,6 +46,17 @@ def connect() -> None:
         os.environ["PREFECT_API_URL"] = server.url()
 
 
+def require_server() -> str:
+    """The API of the server that Prefect is told of, by its environment, a profile or `connect`; it has to answer."""
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api.url
+    if not api or not server.answers(api):
+        where = f"at {api}" if api else "on this machine; start one (`make ui`) or name it in PREFECT_API_URL"
+        raise click.ClickException(f"no Prefect server answers {where}")
+    return str(api)
+
+
 def as_command(flow: "Flow[..., Any]") -> click.Command:
     """A flow as a command: an option a parameter, with the same names, defaults and descriptions as in the UI."""
 
@@ -92,7 +103,7 @@ def ui(port: int, reports_port: int) -> None:
     """Start the Prefect server, unless it runs, and serve the deployments until interrupted."""
     with server.running(port) as api:
         os.environ["PREFECT_API_URL"] = api
-        serve_here(reports_port)
+        serve_here(reports_port, api)
 
 
 @main.command()
@@ -100,7 +111,7 @@ def ui(port: int, reports_port: int) -> None:
 def serve(reports_port: int) -> None:
     """Serve the deployments to the server that PREFECT_API_URL names, or the one on this machine."""
     connect()
-    serve_here(reports_port)
+    serve_here(reports_port, require_server())
 
 
 @main.command()
@@ -108,19 +119,20 @@ def serve(reports_port: int) -> None:
 def notify(url: str) -> None:
     """Have the webhook URL called whenever a run ends Failed or Crashed."""
     connect()
+    require_server()
     from pipelines import automations
 
     automations.tell_failures(url)
     click.echo(f"runs that fail are told to {url}")
 
 
-def serve_here(reports_port: int) -> None:
+def serve_here(reports_port: int, api: str) -> None:
     """Serve the deployments, and the reports that their runs link to."""
     from pipelines import automations, deployments, reports
 
     reports.serve(Path.cwd(), reports_port)
     automations.mark_zombies()
-    click.echo(f"UI: {os.environ['PREFECT_API_URL'].removesuffix('/api')}   reports: {os.environ[reports.ADDRESS]}")
+    click.echo(f"UI: {api.removesuffix('/api')}   reports: {os.environ[reports.ADDRESS]}")
     deployments.serve_all(Path.cwd())
 
 

@@ -17,7 +17,7 @@ from pipelines.place import CLONES
 
 REPORT = Path("data/report")
 PAGE = "index.html"
-ADDRESS = "FACELINE_REPORTS"  # where the server is, as its runs are told; without it links lead to the file
+ADDRESS = "FACELINE_REPORTS"  # where people find the server (a proxy's address, say); without it links lead to the file
 WORKSPACE = "workspace"  # the name of the project's own folder among its clones
 
 
@@ -47,7 +47,7 @@ def application(folder: Path) -> Starlette:
 
 
 def serve(folder: Path, port: int) -> None:
-    """Serve the reports on localhost in a thread of this process, and tell its runs where."""
+    """Serve the reports on localhost in a thread of this process, and tell its runs where, if they are not told yet."""
     config = uvicorn.Config(application(folder), host="127.0.0.1", port=port, log_level="warning")
     threading.Thread(target=uvicorn.Server(config).run, daemon=True).start()
-    os.environ[ADDRESS] = f"http://127.0.0.1:{port}"
+    os.environ.setdefault(ADDRESS, f"http://127.0.0.1:{port}")

@@ -39,7 +39,7 @@ def running(port: int) -> Iterator[str]:
         yield api
         return
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    environment = {**os.environ, "PREFECT_SERVER_UI_API_URL": api, "PREFECT_UI_URL": api.removesuffix("/api")}
+    environment = {**os.environ, "PREFECT_SERVER_UI_API_URL": api}
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         deadline = time.monotonic() + PATIENCE

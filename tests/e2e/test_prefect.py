@@ -180,6 +180,7 @@ def test_a_second_run_is_cancelled_or_waits_as_configured(server: Served, toy: P
 
     (toy.root / "raw/children").unlink()
     (toy.root / "raw/hang").touch()
+    toy.set({"left": 2})
     first = server.start("rebuild/workspace", folder=str(toy.root))
     child = hanging(toy)
     second = server.start("rebuild/workspace", folder=str(toy.root))
