@@ -2,6 +2,8 @@
 
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from prefect import flow, get_run_logger, runtime
@@ -17,7 +19,7 @@ from pipelines import place
 from pipelines.artifacts import BASELINE
 from pipelines.building import Build, build
 from pipelines.place import BusyError, WhenBusy
-from pipelines.project import DVC, PYTHON, Project, ProjectError, faults, read_json, verdict
+from pipelines.project import DVC, Project, ProjectError, faults, read_json, verdict
 
 REFUSED = "Refused"  # the state of a promotion whose candidate is not better
 MODEL_GATE = "gate@evaluate"
@@ -162,27 +164,36 @@ def register(project: Project, reason: str) -> str:
     dataset, recipe = project.chosen()
     artifact = slugify(dataset)  # as DVC and GTO want names
     version = next_version(project, artifact)
-    path = project.folder / BASELINE
     metrics = {name: value for name, value in read_json(project.folder / METRICS).items() if name in TARGETS}
     entry = {"metrics": metrics, "predictions": sha256_file(project.folder / PREDICTIONS), "recipe": recipe}
-    before = path.read_bytes() if path.exists() else None
-    try:
+    with undone_if_it_fails(project):
+        path = project.folder / BASELINE
         write_json(path, {**(read_json(path) or {}), dataset: {**entry, "version": version}})
         built = build(project, [], Build())
         if not built.done:
             raise ProjectError("; ".join(built.failures) or "ended before it was done")
         project.git("add", "--all")
         project.git(*place.author(project), "commit", "--quiet", "--message", f"{version}: {reason}")
-    except BaseException:
-        path.unlink(missing_ok=True) if before is None else path.write_bytes(before)
-        raise
-    number = version.partition("@")[2]
-    gto = (*PYTHON, "-m", "gto", "register", artifact, "--version", number, "--message", reason)
-    project.answer(*gto)
+        project.answer("gto", "register", artifact, "--version", version.partition("@")[2], "--message", reason)
     card = project.folder / CARD
     if card.exists():
         create_markdown_artifact(key="model-card", markdown=card.read_text(encoding="utf-8"), description=version)
     return version
+
+
+@contextmanager
+def undone_if_it_fails(project: Project) -> Iterator[None]:
+    """Take back the new baseline, and the commit with it, when the block fails."""
+    head, path = project.git("rev-parse", "HEAD"), project.folder / BASELINE
+    before = path.read_bytes() if path.exists() else None
+    try:
+        yield
+    except BaseException:
+        project.git("reset", "--quiet", "--mixed", head)
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_bytes(before)
+        raise
 
 
 def next_version(project: Project, artifact: str) -> str:

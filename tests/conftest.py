@@ -45,9 +45,10 @@ def built_toy(toys: tuple[Project, Project], tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Prefect server of the session's own, with an empty database in a temporary folder; its start takes 20 s."""
+def prefect_api() -> Iterator[str]:
+    """The API of a Prefect server of the session's own, with an empty database; its start takes 20 s."""
+    from prefect.settings import get_current_settings
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):
-        yield
+        yield str(get_current_settings().api.url)

@@ -14,7 +14,7 @@ from faceline.params import section
 from tests.e2e.project import Project, environment
 from tests.e2e.served import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.slow
 PLAIN = {"name": "plain", "recipe": "compact"}
 WORSE = {"name": "worse", "recipe": "compact", "set": ["recipes.compact.optimizer.learning_rate=0.00001"]}
 WRONG = {"name": "wrong", "recipe": "compact", "set": ["recipes.compact.epochs=0"]}
@@ -25,9 +25,15 @@ def project(built: Project, tmp_path: Path) -> Project:
     return built.copy(tmp_path / "project")
 
 
-def flow(project: Project, name: str, *options: str) -> str:
+@pytest.fixture(autouse=True)
+def with_the_server(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flows of these tests run in processes of their own, on one server."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+
+
+def flow(project: Project, name: str) -> str:
     """Run a flow in the project; the line that says how it ended."""
-    command = [sys.executable, "-m", "pipelines", name, *options]
+    command = [sys.executable, "-m", "pipelines", name]
     done = subprocess.run(command, cwd=project.root, env=environment(), text=True, capture_output=True, check=False)
     print(done.stdout, done.stderr)
     return next(line for line in done.stdout.splitlines() if line.startswith(f"{name}: ")).removeprefix(f"{name}: ")
