@@ -218,9 +218,11 @@ def metric_kept(history: list[dict[str, str]], metric: str) -> float:
 
 
 def publish(study: optuna.Study, settings: TuneSettings) -> None:
-    """The trials as a table, the best first."""
+    """The trials as a table: the best first, the pruned ones last."""
     sign = 1 if settings.direction == "minimize" else -1
-    trials = sorted(finished(study), key=lambda t: (t.value is None, sign * (t.value or 0), t.number))
+    trials = sorted(
+        finished(study), key=lambda t: (t.state is not TrialState.COMPLETE, sign * (t.value or 0), t.number)
+    )
     rows = [
         {"trial": trial.number, settings.metric: trial.value, "state": trial.state.name.lower(), **trial.params}
         | {"experiment": f"{settings.study}-{trial.number:04}" if trial.state is TrialState.COMPLETE else ""}

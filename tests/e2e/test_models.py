@@ -1,4 +1,4 @@
-"""compare, tune and promote on the shrunken sample: experiments, rankings, recipes, versions and baselines."""
+"""compare, tune and promote on a toy model, through DVC and git: experiments, recipes, versions and baselines."""
 
 import json
 import signal
@@ -8,42 +8,44 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from faceline.params import section
 from tests.e2e.project import Project, environment
 from tests.e2e.served import until
+from tests.toy_models import toy_models
 
 pytestmark = pytest.mark.slow
-PLAIN = {"name": "plain", "recipe": "compact"}
-WORSE = {"name": "worse", "recipe": "compact", "set": ["recipes.compact.optimizer.learning_rate=0.00001"]}
-WRONG = {"name": "wrong", "recipe": "compact", "set": ["recipes.compact.epochs=0"]}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return toy_models(tmp_path_factory.mktemp("models") / "toy")
 
 
 @pytest.fixture
-def project(built: Project, tmp_path: Path) -> Project:
-    return built.copy(tmp_path / "project")
-
-
-@pytest.fixture(autouse=True)
-def with_the_server(prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The flows of these tests run in processes of their own, on one server."""
+def project(first: Project, tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy; its flows run in processes of their own, on one server."""
     monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    return first.copy(tmp_path / "toy")
 
 
-def flow(project: Project, name: str) -> str:
-    """Run a flow in the project; the line that says how it ended."""
-    command = [sys.executable, "-m", "pipelines", name]
-    done = subprocess.run(command, cwd=project.root, env=environment(), text=True, capture_output=True, check=False)
+def command(project: Project, name: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "pipelines", name, "--folder", str(project.root), *options]
+
+
+def flow(project: Project, name: str, *options: str) -> str:
+    """Run a flow on the project; the line that says how it ended."""
+    given = command(project, name, *options)
+    done = subprocess.run(given, env=environment(), text=True, capture_output=True, check=False)
     print(done.stdout, done.stderr)
+    assert f"{name}: " in done.stdout, done.stderr
     return next(line for line in done.stdout.splitlines() if line.startswith(f"{name}: ")).removeprefix(f"{name}: ")
 
 
 def artifact(key: str) -> Any:
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-    from prefect.client.schemas.sorting import ArtifactSort
-
     wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.UPDATED_DESC, limit=1)
@@ -51,107 +53,110 @@ def artifact(key: str) -> Any:
 
 
 def experiments(project: Project) -> dict[str, Any]:
-    """Metrics of each experiment by name, as `dvc exp show` tells them."""
+    """What `dvc exp show` tells of each experiment, by its name."""
     told = json.loads(project.dvc("exp", "show", "--json").stdout)
-    found = {}
-    for entry in told:
-        for run in entry.get("experiments") or []:
-            revision = run["revs"][0]
-            found[run["name"]] = revision["data"]
-    return found
+    runs = [run for entry in told for run in entry.get("experiments") or []]
+    return {run["name"]: run["revs"][0]["data"] for run in runs}
 
 
 def test_compare_ranks_variants_and_gives_the_workspace_back(project: Project) -> None:
-    project.set({
-        "compare.variants": [WORSE, WRONG, PLAIN],
-        "datasets.sample.gates.evaluate.ceilings": {"age_mae": 0.1},  # below the floor: a result, not a failure
-    })  # fmt: skip
-    project.commit("variants")
-    before = project.run("git", "status", "--porcelain").stdout
-    report = (project.root / "data/report/index.html").read_bytes()
-    ended = flow(project, "compare")
-    assert ended.startswith("Failed. wrong: settings: ") and "epochs" in ended
+    project.set({"ceiling": 3})  # the worse one stays below the floor: a result, not a failure
+    before = project.run("git", "diff").stdout
+    bundle = (project.root / "models/bundle/card.json").read_bytes()
+    assert flow(project, "compare") == "Failed. wrong: train: rate -1 is below 0"
     rows = artifact("comparison")
-    assert [row["variant"] for row in rows][2] == "wrong" and {row["variant"] for row in rows[:2]} == {"plain", "worse"}
-    assert rows[0]["age.mae"] < rows[1]["age.mae"]
-    assert all("gate@evaluate: " in row["fault"] for row in rows[:2])
+    assert [row["variant"] for row in rows] == ["better", "worse", "wrong"]
+    assert rows[0]["age.mae"] < 3 < rows[1]["age.mae"] and rows[0]["rows"] == 200
+    assert not rows[0]["fault"] and rows[1]["fault"].startswith("gate@evaluate: 1 of 1 expectations not met")
     shown = experiments(project)
+    assert set(shown) == {"compare-better", "compare-worse"}
     for row in rows[:2]:
         assert shown[row["experiment"]]["metrics"]["models/metrics.json"]["data"]["age"]["mae"] == row["age.mae"]
-    assert project.run("git", "status", "--porcelain").stdout == before
-    assert (project.root / "data/report/index.html").read_bytes() == report
+    assert project.run("git", "diff").stdout == before
+    assert (project.root / "models/bundle/card.json").read_bytes() == bundle
+    project.run("git", "checkout", "-q", ".")
+    project.dvc("exp", "apply", "compare-better")
+    assert section("recipes", "plain", "rate", path=project.root / "params.yaml") == 0.35
 
 
 def test_tune_goes_on_after_a_kill_prunes_and_leaves_a_recipe_that_runs(project: Project) -> None:
-    project.set({
-        "tune.trials": 4, "tune.startup_trials": 1, "tune.warmup_epochs": 1, "recipes.compact.epochs": 3,
-        "tune.space": {
-            "optimizer.learning_rate": {"low": 0.0000001, "high": 0.01, "log": True},
-            "networks.0.targets.gender.label_smoothing": {"choices": [0.0, 0.1]},
-        },
-    })  # fmt: skip
-    project.commit("a space")
-    params = (project.root / "params.yaml").read_text()
-    command = [sys.executable, "-m", "pipelines", "tune"]
-    first = subprocess.Popen(
-        command, cwd=project.root, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    until(lambda: any(name.startswith("tuned-") for name in experiments(project)), within=180)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    params = project.root / "params.yaml"
+    before = params.read_text()
+    killed = subprocess.Popen(command(project, "tune"), env=environment(), stdout=subprocess.DEVNULL)
+    until(lambda: "tuned-0000" in experiments(project))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert "tuned" in params.read_text()  # it was killed in the middle of a trial
     ended = flow(project, "tune")
-    assert ended.startswith("Completed. best of 4 trials ("), ended
+    assert ended.startswith("Completed. best of 6 trials ("), ended
     rows = artifact("trials")
-    assert len(rows) == 4 and {row["state"] for row in rows} <= {"complete", "pruned"}
-    done = {row["experiment"] for row in rows if row["state"] == "complete"}
-    assert done and done == {name for name in experiments(project) if name.startswith("tuned-")}
-    tuned = section("recipes", "tuned", path=project.root / "params.yaml")
-    assert tuned["optimizer"]["learning_rate"] == rows[0]["optimizer.learning_rate"]
-    new = (project.root / "params.yaml").read_text()
-    assert YAML(typ="safe").load(new)["recipe"] == "compact"
-    assert [line for line in params.splitlines() if line not in new.splitlines()] == []
-    trained = project.dvc("exp", "run", "-S", "recipe=tuned", "train").stdout
-    assert "Stage 'train' is cached" in trained
+    done = [row for row in rows if row["state"] == "complete"]
+    pruned = [row for row in rows if row["state"] == "pruned"]
+    assert len(done) + len(pruned) == 6 and done and pruned
+    assert f"({len(pruned)} pruned)" in ended and f"in trial {done[0]['trial']};" in ended
+    assert done[0]["val_age_mae"] == min(row["val_age_mae"] for row in done)
+    assert {row["experiment"] for row in done} == set(experiments(project))
+    assert section("recipes", "tuned", path=params) == {"rate": done[0]["rate"], "epochs": 3}
+    assert params.read_text().startswith(before.rstrip())  # the rest of the file, and its comments, is as it was
+    assert not [row for row in pruned if (project.root / f"data/store/train/{row['rate']}").exists()]
+    assert project.run("git", "status", "--porcelain").stdout.split() == ["M", "params.yaml"]
+    again = flow(project, "tune", "--trials", "6")
+    assert again.startswith("Completed. best of 6 trials (")
+    assert "Stage 'train' is cached" in project.dvc("exp", "run", "-S", "recipe=tuned", "train").stdout
 
 
 def test_promotion_wants_the_gate_and_a_better_model(project: Project) -> None:
     baseline = project.root / "models/baseline.json"
-    assert flow(project, "promote") == "Completed. sample@v1.0.0: the first baseline of sample"
-    entry = json.loads(baseline.read_text())["sample"]
-    assert entry["version"] == "sample@v1.0.0" and len(entry["predictions"]) == 64
-    assert project.run("git", "status", "--porcelain").stdout == ""
-    assert project.run("git", "tag", "--points-at", "HEAD").stdout.split() == ["sample@v1.0.0"]
-    assert project.dvc("status").stdout.strip() == "Data and pipelines are up to date."
-    project.dvc("artifacts", "get", ".", "sample", "--out", "fetched")
-    fetched = (project.root / "fetched/card.json").read_bytes()
-    assert fetched == (project.root / "models/bundle/card.json").read_bytes()
-    project.run("rm", "-r", "fetched")
 
-    assert flow(project, "promote").startswith("Refused. it is the baseline of sample already")
-    project.set({"recipes.compact.optimizer.learning_rate": 0.00001})
-    assert flow(project, "promote").startswith("Refused. it is not up to date (settings, train")
-    project.set({"datasets.sample.gates.evaluate.baseline_tolerance": 9.0})
-    project.dvc("repro")
-    worse = flow(project, "promote")
-    assert worse.startswith("Refused. it is not shown to be better than sample@v1.0.0 on "), worse
+    def rebuilt(rate: float) -> None:
+        project.set({"recipes.plain.rate": rate})
+        project.dvc("repro", check=False)
+
+    def tags() -> list[str]:
+        return project.run("git", "tag", "--points-at", "HEAD").stdout.split()
+
+    assert flow(project, "promote") == "Completed. toy@v1.0.0: the first baseline of toy"
+    entry = json.loads(baseline.read_text())["toy"]
+    assert entry["version"] == "toy@v1.0.0" and len(entry["predictions"]) == 64 and entry["metrics"]["age"]["mae"] > 3
+    assert project.run("git", "status", "--porcelain").stdout == "" and tags() == ["toy@v1.0.0"]
+    assert flow(project, "promote").startswith("Refused. it is the baseline of toy already")
+
+    project.set({"recipes.plain.rate": 0.3})
+    assert flow(project, "promote") == "Refused. it is not up to date (train); rebuild it first"
+    rebuilt(0.3)
     (project.root / "notes.txt").write_text("mine")
     assert flow(project, "promote") == "Refused. other files are changed too (notes.txt); commit or stash them first"
     (project.root / "notes.txt").unlink()
-    project.set({"datasets.sample.gates.evaluate.ceilings": {"age_mae": 0.1}})
-    project.dvc("repro", check=False)
-    assert flow(project, "promote").startswith("Refused. gate@evaluate stopped it: 1 of ")
-    assert json.loads(baseline.read_text())["sample"] == entry
-    assert project.run("git", "tag").stdout.split() == ["sample@v1.0.0"]
-
-
-def test_a_better_candidate_replaces_the_baseline(project: Project) -> None:
-    project.set({"recipes.compact.optimizer.learning_rate": 0.00001, "recipes.compact.epochs": 1})
-    project.dvc("repro")
-    project.commit("a poor model")
-    assert flow(project, "promote").startswith("Completed. sample@v1.0.0")
-    project.set({"recipes.compact.optimizer.learning_rate": 0.003, "recipes.compact.epochs": 12})
-    project.dvc("repro")
     ended = flow(project, "promote")
-    assert ended.startswith("Completed. sample@v1.1.0: better than sample@v1.0.0 on "), ended
-    assert project.run("git", "tag", "--points-at", "HEAD").stdout.split() == ["sample@v1.1.0"]
-    assert json.loads((project.root / "models/baseline.json").read_text())["sample"]["version"] == "sample@v1.1.0"
+    assert ended.startswith("Completed. toy@v1.1.0: better than toy@v1.0.0 on 200 test rows: age_mae "), ended
+    assert tags() == ["toy@v1.1.0"]
+    entry = json.loads(baseline.read_text())["toy"]
+    assert entry["version"] == "toy@v1.1.0"
+    project.dvc("artifacts", "get", ".", "toy", "--out", "fetched")
+    assert (project.root / "fetched/card.json").read_bytes() == (project.root / "models/bundle/card.json").read_bytes()
+    project.run("rm", "-r", "fetched")
+
+    rebuilt(0.5)
+    worse = flow(project, "promote")
+    assert worse.startswith("Refused. it is not shown to be better than toy@v1.1.0 on 200 test rows: age_mae "), worse
+    assert ": worse)" in worse
+    project.set({"ceiling": 1})
+    rebuilt(0.3)
+    assert flow(project, "promote").startswith("Refused. gate@evaluate stopped it: 1 of 1 expectations not met")
+    assert json.loads(baseline.read_text())["toy"] == entry and len(project.run("git", "tag").stdout.split()) == 2
+
+
+def test_a_candidate_on_a_branch_is_promoted_in_a_clone(project: Project) -> None:
+    assert flow(project, "promote").startswith("Completed. toy@v1.0.0")
+    project.run("git", "checkout", "-q", "-b", "candidate")
+    project.set({"recipes.plain.rate": 0.3})
+    project.dvc("repro")
+    project.commit("a better one")
+    project.run("git", "checkout", "-q", "main")
+    project.dvc("checkout", "-q")
+    ended = flow(project, "promote", "--ref", "candidate", "--branch", "accepted")
+    assert ended.startswith("Completed. toy@v1.1.0: better"), ended
+    commits = project.run("git", "rev-parse", "toy@v1.1.0^{commit}", "accepted^{commit}").stdout.split()
+    assert commits[0] == commits[1]
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    assert "v1.0.0" in (project.root / "models/baseline.json").read_text()
