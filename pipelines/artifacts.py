@@ -46,9 +46,9 @@ def gate_rows(report: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def publish_metrics(project: Project) -> None:
-    """The metrics of the dataset's model, with their change against its last run and the accepted baseline."""
-    metrics = flat_metrics(project)
+def publish_metrics(project: Project, stages: Sequence[Stage]) -> None:
+    """The metrics that these stages left, with their change against the dataset's last run and accepted baseline."""
+    metrics = flat_metrics(project, stages)
     if not metrics:
         return
     dataset, recipe = project.chosen()
@@ -79,9 +79,11 @@ def metric_rows(now: Mapping[str, float], last: Mapping[str, float], baseline: M
     ]
 
 
-def flat_metrics(project: Project) -> dict[str, float]:
-    """Every metric in the workspace by its dotted name."""
-    return {name: value for content in project.metrics().values() for name, value in flat(content).items()}
+def flat_metrics(project: Project, stages: Sequence[Stage]) -> dict[str, float]:
+    """The metrics that these stages left, by their dotted names."""
+    left = {path.relative_to(project.folder).as_posix() for stage in stages for path in stage.metrics}
+    contents = [content for path, content in project.metrics().items() if path in left]
+    return {name: value for content in contents for name, value in flat(content).items()}
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> dict[str, float]:
@@ -96,7 +98,7 @@ def flat(values: Mapping[str, Any], above: str = "") -> dict[str, float]:
 
 
 def publish_summary(states: Mapping[str, tuple[str, str]], stages: Sequence[Stage], report: str | None) -> None:
-    """What the run did, and what every stage kept and rejected, as a page."""
+    """What the run did, and what these stages kept and rejected, as a page."""
     create_markdown_artifact(key="summary", markdown=summary(states, stages, report), description="What this run did")
 
 

@@ -115,7 +115,7 @@ def build_variant(project: Project, variant: Variant, parallel: int) -> Result:
         except ProjectError as error:
             results.append(Result(variant.name, "", {}, str(error)))
             return Failed(message=str(error))
-        metrics = flat_metrics(project) if built.done else {}
+        metrics = flat_metrics(project, built.stages) if built.done else {}
         results.append(Result(variant.name, experiment if built.done else "", metrics, "; ".join(built.failures)))
         return final(built)
 

@@ -68,6 +68,8 @@ def rebuild(  # noqa: PLR0917 - each is a field in the UI
             publish(project, built)
             if built.done and changes:
                 experiments.save(project, name, built.completed, say)
+                if ref:
+                    project.dvc("exp", "push", "--no-cache", "origin", name, say=say)  # out of the clone
             if built.done and remote:
                 push(project, remote)
             if built.done and ref and branch:
@@ -81,10 +83,11 @@ def rebuild(  # noqa: PLR0917 - each is a field in the UI
 
 
 def publish(project: Project, built: Built) -> None:
-    """Leave metrics, counts and the link to the report in the UI."""
-    artifacts.publish_metrics(project)
-    report = reports.link(project.folder)
-    artifacts.publish_summary(built.told(), built.stages, report)
+    """Leave metrics, counts and the link to the report in the UI, of what is up to date: what is older misleads."""
+    current = [stage for stage in built.stages if stage.name in built.completed]
+    artifacts.publish_metrics(project, current)
+    report = reports.link(project.folder) if built.done else None
+    artifacts.publish_summary(built.told(), current, report)
     if report:
         create_link_artifact(report, link_text="The report", key="report", description="Counts, pictures and metrics")
 

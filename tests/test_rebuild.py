@@ -97,13 +97,21 @@ def test_without_a_retry_the_failure_holds_what_comes_after(toy: Path) -> None:
     assert "| report | Not run |" in artifact("summary")
 
 
-def test_a_failed_gate_is_not_tried_again_and_names_the_rows(toy: Path) -> None:
-    (toy / "raw/rows").write_text("one bad")
-    state, tasks = run(toy, retries=3)
+def artifacts_of(state: State) -> set[str]:
+    flow = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        return {str(found.key) for found in client.read_artifacts(flow_run_filter=flow, limit=50)}
+
+
+def test_a_failed_gate_is_not_tried_again_and_names_the_rows(built_toy: Path) -> None:
+    (built_toy / "raw/rows").write_text("one bad")
+    state, tasks = run(built_toy, retries=3)
     assert state.is_failed()
     assert state.message and "expect_column_values_to_be_good (prepare/rows: row), as in row bad" in state.message
     assert tasks["gate@prepare"].run_count == 1 and tasks["gate@prepare"].state_name == "Failed"
     assert artifact("gate-prepare")[0]["rows"] == "row bad"
+    assert artifacts_of(state) == {"gate-prepare", "progress", "summary"}  # the metrics and report are of an older run
+    assert "| prepare | 2 | 2 | odd_row 0 |" in artifact("summary")
 
 
 @pytest.mark.slow
@@ -166,8 +174,11 @@ def test_a_clone_leaves_the_project_alone_and_its_result_on_a_branch(built_toy: 
     run(built_toy, ref="main", branch="nightly")  # nothing new: no commit
     assert len(commits(built_toy, "nightly")) == 3
     (built_toy / "raw/rows").write_text("one two three four odd")
-    run(built_toy, ref="main", branch="nightly")
+    state, _ = run(built_toy, ref="main", branch="nightly", set=["n=9"])
     assert len(commits(built_toy, "nightly")) == 4
+    with get_client(sync_client=True) as client:
+        name = client.read_flow_run(state.state_details.flow_run_id).name
+    assert name in project.answer("dvc", "exp", "list", "--name-only", "main").split()
 
 
 @pytest.mark.slow

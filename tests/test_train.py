@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,7 @@ def test_a_checkpoint_brings_back_every_variable(tmp_path: Path) -> None:
         models.append(model)
     progress = checkpoint.Progress(epoch=2, best=1.5, waited=1, history=[{"epoch": 1}])
     checkpoint.save(tmp_path / "x.npz", models[0], models[0].get_weights(), progress)
+    assert json.loads((tmp_path / "x.json").read_text()) == [{"epoch": 1}]
     best, found = checkpoint.restore(tmp_path / "x.npz", models[1])
     assert found == progress
     assert all(np.array_equal(a, b) for a, b in zip(best, models[0].get_weights(), strict=True))
