@@ -40,7 +40,8 @@ def running(port: int) -> Iterator[str]:
         return
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     environment = {**os.environ, "PREFECT_SERVER_UI_API_URL": api}
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
+    stderr = 2  # where its banner goes too, so that stdout stays for programs
+    server = subprocess.Popen(command, env=environment, stdout=stderr, start_new_session=True)
     try:
         deadline = time.monotonic() + PATIENCE
         while not answers(api):
