@@ -37,9 +37,9 @@ def gate_rows(report: Mapping[str, Any]) -> list[Row]:
             "table": item["table"],
             "column": item.get("column") or "",
             "expectation": item["expectation"].removeprefix("expect_"),
+            "rows": "; ".join(_short(row) for row in item["examples"][:SHOWN]),
             "expected": _short(item["expected"]),
             "observed": _short(item["observed"]),
-            "rows": "; ".join(_short(row) for row in item["examples"][:SHOWN]),
             "why": item.get("reason", ""),
         }
         for item in found
@@ -105,14 +105,14 @@ def publish_summary(states: Mapping[str, tuple[str, str]], stages: Sequence[Stag
 def summary(states: Mapping[str, tuple[str, str]], stages: Sequence[Stage], report: str | None) -> str:
     """The page; `states` are name and message of each stage's last state."""
     lines = [f"[The report]({report})", ""] if report else []
-    lines += ["| stage | state | |", "|---|---|---|"]
-    lines += [f"| {name} | {state} | {_cell(message)} |" for name, (state, message) in states.items()]
     counted = {stage.name: counts for stage in stages if (counts := _counts(stage)) is not None}
     if counted:
-        lines += ["", "| stage | rows in | kept | rejected |", "|---|---:|---:|---|"]
+        lines += ["| stage | rows in | kept | rejected |", "|---|---:|---:|---|"]
     for name, counts in counted.items():
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in counts["rejected"].items()) or "none"
         lines.append(f"| {name} | {counts['rows_in']:,} | {counts['kept']:,} | {reasons} |")
+    lines += ["", "| stage | state | |", "|---|---|---|"]
+    lines += [f"| {name} | {state} | {_cell(message)} |" for name, (state, message) in states.items()]
     return "\n".join(lines)
 
 
