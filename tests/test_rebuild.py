@@ -34,9 +34,10 @@ def names(tasks: dict[str, TaskRun]) -> dict[str, str]:
 
 
 def artifact(key: str) -> Any:
+    """The data of the newest artifact with this key: a table's rows, else as they are."""
     found = Artifact.get(key)
     assert found, key
-    return found.data if isinstance(found.data, str) and not found.data.startswith("[") else json.loads(found.data)
+    return json.loads(str(found.data)) if found.type == "table" else found.data
 
 
 def commits(folder: Path, branch: str) -> list[str]:
