@@ -2,13 +2,18 @@
 
 import base64
 import io
+import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from faceline.errors import SettingsError
-from faceline.params import read_settings
+from faceline.learning.recipe import Recipe, recipe_digest
+from faceline.params import chosen, read_settings
+from pipelines import experiments
 from pipelines.compare import CompareSettings, Result, Variant, page, ranked, unique
+from pipelines.project import Project
 from tests.imports import ROOT
 
 SETTINGS = CompareSettings(
@@ -45,5 +50,12 @@ def test_two_variants_of_one_name_are_refused() -> None:
         unique([Variant(name="a"), Variant(name="b"), Variant(name="a", recipe="other")])
 
 
-def test_the_shipped_variants_are_allowed() -> None:
-    unique(read_settings(CompareSettings, "compare", path=ROOT / "params.yaml").variants)
+def test_the_shipped_variants_are_allowed_and_differ(tmp_path: Path) -> None:
+    found = []
+    for variant in unique(read_settings(CompareSettings, "compare", path=ROOT / "params.yaml").variants):
+        shutil.copy(ROOT / "params.yaml", tmp_path)
+        experiments.override(Project(tmp_path), experiments.overrides(variant.dataset, variant.recipe, variant.set))
+        dataset, name = chosen(tmp_path / "params.yaml")
+        recipe = read_settings(Recipe, "recipes", name, path=tmp_path / "params.yaml")
+        found.append((dataset, recipe_digest(recipe)))
+    assert len(set(found)) == len(found)
