@@ -7,6 +7,7 @@ tells of its epochs as the project's own does: a line each, and beside its check
 from pathlib import Path
 
 from tests.e2e.project import Project
+from tests.toy_pipeline import repository
 
 STAGE = r"""
 import json, pathlib, random, sys, time
@@ -133,7 +134,6 @@ recipes:
     rate: 0.6 # a comment that must stay
     epochs: 3
 """
-IGNORED = "/raw/\n/data/*\n!/data/gates/\n/data/gates/*\n!/data/gates/*.json\n"
 
 
 def toy_models(root: Path) -> Project:
@@ -142,14 +142,7 @@ def toy_models(root: Path) -> Project:
     (root / "models").mkdir()
     (root / "raw/rows").write_text("one two")
     (root / "models/baseline.json").write_text("{}\n")
-    (root / "stage.py").write_text(STAGE)
-    (root / "dvc.yaml").write_text(DVC)
-    (root / "params.yaml").write_text(PARAMS.lstrip())
-    (root / ".gitignore").write_text(IGNORED)
-    project = Project(root)
-    project.run("git", "init", "-q", "-b", "main")
-    project.dvc("init", "-q")
-    project.dvc("config", "core.analytics", "false")
+    project = repository(root, STAGE, DVC, PARAMS)
     project.dvc("repro", "-q")
     project.commit("the first model")
     return project

@@ -95,9 +95,14 @@ def toy_pipeline(root: Path) -> Project:
     """The pipeline in a git repository at `root`, never run."""
     (root / "raw").mkdir(parents=True)
     (root / "raw/rows").write_text("one two odd")
-    (root / "stage.py").write_text(STAGE)
-    (root / "dvc.yaml").write_text(DVC)
-    (root / "params.yaml").write_text(PARAMS.lstrip())
+    return repository(root, STAGE, DVC, PARAMS)
+
+
+def repository(root: Path, stage: str, dvc: str, params: str) -> Project:
+    """A git and DVC repository at `root` with these files, and what lies there, committed."""
+    (root / "stage.py").write_text(stage)
+    (root / "dvc.yaml").write_text(dvc)
+    (root / "params.yaml").write_text(params.lstrip())
     (root / ".gitignore").write_text(IGNORED)
     project = Project(root)
     project.run("git", "init", "-q", "-b", "main")
