@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from prefect import get_run_logger, runtime, task
+from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -79,7 +79,7 @@ class Built:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def run_stage(project: Project, stage: Stage, *, needed: bool, force: bool, retries: int) -> State:
+def run_stage(project: Project, stage: Stage, *, needed: bool, force: bool) -> State:
     """Bring one stage up to date; Cached where that took no work."""
     outcome = Outcome.SAME
     try:
@@ -88,9 +88,7 @@ def run_stage(project: Project, stage: Stage, *, needed: bool, force: bool, retr
     except StoppedError:
         return Cancelled(message="ended with the run")
     except StageError as error:
-        if (runtime.task_run.run_count or 1) <= retries:
-            raise  # Prefect tries again what raises; what is final is said without a traceback
-        return Failed(message=str(error))
+        return Failed(message=str(error))  # which Prefect tries again as if it had been raised, without a traceback
     finally:
         artifacts.publish_gate(stage)
     return Completed(name=None if outcome is Outcome.RAN else CACHED, message=outcome.value)
@@ -146,18 +144,17 @@ class _Work:
         del self.waiting[stage.name]
         after = [name for name in stage.after if name in self.futures and not self.built.tolerates(name)]
         touched = any(self.built.states[name].message != Outcome.SAME.value for name in after)
-        retries = 0 if stage.is_gate else self.how.retries  # its table is no better the second time
         tried = run_stage.with_options(
             name=stage.name,
             task_run_name=stage.name,
             description=stage.about,
             tags=["gate" if stage.is_gate else "stage"],
-            retries=retries,
+            retries=0 if stage.is_gate else self.how.retries,  # its table is no better the second time
             retry_delay_seconds=self.how.delay,
         )
         needed = self.how.force or stage.changed or touched
         waits = [self.futures[name] for name in after]
-        future = tried.submit(self.project, stage, needed=needed, force=self.how.force, retries=retries, wait_for=waits)
+        future = tried.submit(self.project, stage, needed=needed, force=self.how.force, wait_for=waits)
         self.futures[stage.name] = future
         return future
 

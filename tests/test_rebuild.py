@@ -59,8 +59,10 @@ def test_a_task_run_a_stage_in_dvcs_order(toy: Path) -> None:
     assert f"{toy}/data/report/index.html" in artifact("report")
 
 
-def test_nothing_to_do_is_cached_without_running_dvc_again(built_toy: Path) -> None:
-    state, tasks = run(built_toy)
+def test_nothing_to_do_is_cached_without_running_dvc_again(built_toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(Project, "reproduce", lambda *_, **__: pytest.fail("one status answers for all"))
+        state, tasks = run(built_toy)
     assert state.name == "Cached" and state.is_completed()
     assert set(names(tasks).values()) == {"Cached"}
     assert {task.state.message for task in tasks.values() if task.state} == {"nothing that it depends on has changed"}
