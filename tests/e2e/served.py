@@ -96,7 +96,7 @@ def served(folder: Path, home: Path) -> Iterator[Served]:
         until(lambda: _ready(server), within=180)
         yield server
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
