@@ -103,6 +103,7 @@ def clone(origin: Project, own: Project, ref: str, say: Say) -> None:
     own.git("checkout", "--quiet", "--force", "--detach", commit)
     own.git("clean", "--quiet", "-d", "--force")
     _share(origin, own)
+    own.answer(*DVC, "checkout", "--quiet", "--force", "--allow-missing")
     say(f"{own.folder} is at {commit[:12]} ({ref})")
 
 

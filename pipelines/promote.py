@@ -62,7 +62,6 @@ def promote(
         with place.opened(folder, holder, when_busy, say, ref=ref, name="promote") as project:
             if ref:
                 place.link_raw(folder, project, say)
-                project.dvc("checkout", "--allow-missing", say=say)
             require_ready(project)
             reason = judge(project, without_comparison)
             version = register(project, reason)
