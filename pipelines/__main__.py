@@ -68,7 +68,7 @@ def as_command(flow: "Flow[..., Any]") -> click.Command:
     properties = flow.parameters.properties
     about = (flow.description or "").partition("\nArgs:")[0]  # the options tell the rest
     options = [option(name, schema) for name, schema in properties.items() if simple(schema)]
-    return click.Command(flow.name.replace("_", "-"), params=list(options), callback=run, help=about)
+    return click.Command(flow.name, params=list(options), callback=run, help=about)
 
 
 def simple(schema: dict[str, Any]) -> bool:

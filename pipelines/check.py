@@ -1,9 +1,7 @@
 """The flow `check`: start a rebuild if there is something new, else do nothing."""
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
@@ -13,7 +11,7 @@ from prefect.variables import Variable
 from slugify import slugify
 
 from pipelines import place
-from pipelines.project import DVC, Project, ProjectError
+from pipelines.project import DVC, Project, ProjectError, digest
 
 UNCHANGED = "Unchanged"  # the state of a check that found nothing new
 
@@ -72,8 +70,3 @@ def raw(project: Project) -> dict[str, list[int]]:
                 status = file.stat()
                 found[str(file)] = [status.st_size, status.st_mtime_ns]
     return found
-
-
-def digest(value: Any) -> str:
-    """A digest of plain values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,5 +1,6 @@
 """A folder with a DVC pipeline, and DVC and git as programs in it."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -153,6 +154,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def digest(value: Any) -> str:
+    """A digest of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def verdict(stage: Stage) -> dict[str, Any] | None:

@@ -22,7 +22,6 @@ from pipelines.place import BusyError, WhenBusy
 from pipelines.project import DVC, Project, ProjectError, faults, read_json, verdict
 
 REFUSED = "Refused"  # the state of a promotion whose candidate is not better
-MODEL_GATE = "gate@evaluate"
 PREDICTIONS = Path("data/evaluate/predictions.parquet")
 METRICS = Path("models/metrics.json")
 CARD = Path("models/CARD.md")

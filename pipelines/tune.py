@@ -5,7 +5,6 @@ than others did at the same epoch is pruned: its training is ended, so it exits 
 """
 
 import csv
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ from pipelines import experiments, place
 from pipelines.building import Build, build
 from pipelines.children import StoppedError
 from pipelines.place import BusyError, WhenBusy
-from pipelines.project import Project, ProjectError
+from pipelines.project import Project, ProjectError, digest
 from pipelines.rebuild import final
 from pipelines.space import Choice, Range, TuneSettings, changed, require_space, write_recipe
 
@@ -211,8 +210,9 @@ def read_history(path: Path) -> list[dict[str, str]]:
 
 def metric_kept(history: list[dict[str, str]], metric: str) -> float:
     """The metric at the epoch with the lowest validation loss, whose weights training keeps."""
-    if metric not in (history[0] if history else {}):
-        raise ProjectError(f"{HISTORY} has no column {metric} (tune.metric); it has {', '.join(history[0])}")
+    columns = list(history[0]) if history else []
+    if metric not in columns:
+        raise ProjectError(f"{HISTORY} has no column {metric} (tune.metric); it has {', '.join(columns)}")
     rows = [row for row in history if row[metric]]
     return float(min(rows, key=lambda row: float(row[LOSS]))[metric])
 
@@ -245,8 +245,3 @@ def conclude(project: Project, settings: TuneSettings, base: Mapping[str, Any], 
 
 def _value(space: Range | Choice, value: Any) -> Any:
     return json.loads(value) if isinstance(space, Choice) else value
-
-
-def digest(value: Any) -> str:
-    """A digest of plain values."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
