@@ -146,7 +146,7 @@ def test_a_network_outside_the_bundle_is_refused(bundle: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "has format 2; this version reads format 1"),
+        ({"format": 1}, "has format 1; this version reads format 2"),
         ({"input": {}}, "input.size"),
         ({"more": 1}, "more"),
     ],

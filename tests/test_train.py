@@ -226,7 +226,15 @@ def test_mirroring_mirrors_some_pictures_exactly() -> None:
 
 def test_grey_pictures_have_one_scaled_channel() -> None:
     white = tf.constant(np.full((1, 8, 8, 3), 255, np.uint8))
-    assert np.allclose(prepare(white, 4, grey=True), np.ones((1, 4, 4, 1)), atol=1e-3)
+    assert np.allclose(prepare(white, 4, True, "symmetric"), np.ones((1, 4, 4, 1)), atol=1e-3)
+
+
+def test_whitened_pictures_have_mean_0_and_deviation_1() -> None:
+    pictures = np.random.default_rng(1).integers(0, 90, (2, 8, 8, 3)).astype(np.uint8)
+    pictures[1] = 7  # no deviation to divide by
+    first, second = prepare(tf.constant(pictures), 8, False, "whitened").numpy()
+    assert first.mean() == pytest.approx(0, abs=1e-5) and first.std() == pytest.approx(1, abs=1e-4)
+    assert np.all(second == 0)
 
 
 @pytest.mark.parametrize("loss", ["dldl", "crossentropy"])

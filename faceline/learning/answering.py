@@ -68,7 +68,8 @@ class CropPredictor:
         )
 
     def _run(self, crops: tf.Tensor) -> dict[str, tf.Tensor]:
-        pictures = prepare(crops, self.card.input.size, self.card.input.channels == 1)
+        given = self.card.input
+        pictures = prepare(crops, given.size, given.channels == 1, given.scaling)
         answers = [network(pictures, training=False) for network in self._networks]
         return {name: output for answer in answers for name, output in answer.items()}
 

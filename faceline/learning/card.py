@@ -9,11 +9,11 @@ from faceline.errors import BundleError
 from faceline.faces.cropping import CropSettings
 from faceline.faces.detection import DetectSettings
 from faceline.files import read_json
-from faceline.learning.recipe import Recipe
+from faceline.learning.recipe import Recipe, Scaling
 from faceline.params import Settings
 
 CARD = "card.json"
-FORMAT = 1  # raised when an older reader would misunderstand a card
+FORMAT = 2  # raised when an older reader would misunderstand a card
 
 
 class DecodeSettings(Settings):
@@ -37,7 +37,8 @@ class Input(Settings):
 
     size: int  # pixels a side
     channels: Literal[1, 3]
-    scaling: str  # of a pixel's value, 0 to 255
+    scaling: Scaling
+    formula: str  # of that scaling, of a pixel's value, 0 to 255
 
 
 class Shards(Settings):

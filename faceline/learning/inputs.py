@@ -60,7 +60,7 @@ def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch
 
     def vary(seed: tf.Tensor, number: tf.Tensor, batch: dict[str, tf.Tensor]) -> Batch:
         pictures = augment(batch["crop"], recipe.input_size, tf.stack([seed, number]), recipe.augmentation)
-        return scaled(pictures, recipe.grey), *_labels(batch, targets)
+        return scaled(pictures, recipe.grey, recipe.scaling), *_labels(batch, targets)
 
     batches = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_batches)
     varied = batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE)
@@ -72,7 +72,7 @@ def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.D
     """The batches of a subset as they are served: in order, none left out, unvaried."""
 
     def plain(batch: dict[str, tf.Tensor]) -> Batch:
-        return prepare(batch["crop"], recipe.input_size, recipe.grey), *_labels(batch, targets)
+        return prepare(batch["crop"], recipe.input_size, recipe.grey, recipe.scaling), *_labels(batch, targets)
 
     crops = records.dataset(subset.files).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
     batches = crops.batch(recipe.batch_size).map(plain, num_parallel_calls=tf.data.AUTOTUNE)

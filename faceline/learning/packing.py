@@ -7,7 +7,7 @@ from typing import Any
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.files import sha256_file, write_json
 from faceline.learning.card import CARD, FORMAT, Card, Input, NamedRecipe, NetworkFile
-from faceline.learning.pixels import SCALING
+from faceline.learning.pixels import FORMULAS
 from faceline.learning.recipe import Recipe, recipe_digest
 from faceline.learning.training import Trained
 
@@ -31,7 +31,12 @@ def write_bundle(folder: Path, trained: Sequence[Trained], recipe: Recipe, *, na
         targets=recipe.targets,
         labels={"gender": GENDERS, "race": RACES},
         networks=tuple(files),
-        input=Input(size=recipe.input_size, channels=1 if recipe.grey else 3, scaling=SCALING),
+        input=Input(
+            size=recipe.input_size,
+            channels=1 if recipe.grey else 3,
+            scaling=recipe.scaling,
+            formula=FORMULAS[recipe.scaling],
+        ),
         **card,
     )
     write_json(folder / CARD, whole.model_dump(mode="json"))

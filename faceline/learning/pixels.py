@@ -1,9 +1,16 @@
 """From crops to what networks take in: resized, grey if the recipe says so, scaled. Training and serving share it."""
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
+from faceline.learning.recipe import Scaling
+
 GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601), as Pillow's mode L
-SCALING = "value / 127.5 - 1"  # as the card tells others
+FORMULAS: Mapping[Scaling, str] = {  # of each scaling of a pixel's value, 0 to 255, as the card tells others
+    "symmetric": "value / 127.5 - 1",
+    "whitened": "(value - mean) / max(deviation, 1 / sqrt(values)), over all values of the picture",
+}
 
 
 def resized(crops: tf.Tensor, size: int) -> tf.Tensor:
@@ -13,13 +20,17 @@ def resized(crops: tf.Tensor, size: int) -> tf.Tensor:
     return tf.image.resize(crops, (size, size), method="bilinear", antialias=True)
 
 
-def scaled(pictures: tf.Tensor, grey: bool) -> tf.Tensor:
-    """Pictures (batch, side, side, 3), 0 to 255, as the network's input, -1 to 1, with 1 or 3 channels."""
+def scaled(pictures: tf.Tensor, grey: bool, scaling: Scaling) -> tf.Tensor:
+    """Pictures (batch, side, side, 3), 0 to 255, as the network's input with 1 or 3 channels.
+
+    Values are from -1 to 1 (`symmetric`), or have mean 0 and deviation 1 in each picture (`whitened`, as FaceNet takes
+    them: https://github.com/davidsandberg/facenet, `prewhiten`).
+    """
     if grey:
         pictures = tf.reduce_sum(pictures * tf.constant(GREY), axis=-1, keepdims=True)
-    return pictures / 127.5 - 1.0
+    return tf.image.per_image_standardization(pictures) if scaling == "whitened" else pictures / 127.5 - 1.0
 
 
-def prepare(crops: tf.Tensor, size: int, grey: bool) -> tf.Tensor:
+def prepare(crops: tf.Tensor, size: int, grey: bool, scaling: Scaling) -> tf.Tensor:
     """Crops, uint8 (batch, side, side, 3), as the network's input, float32 (batch, size, size, 1 or 3)."""
-    return scaled(resized(crops, size), grey)
+    return scaled(resized(crops, size), grey, scaling)

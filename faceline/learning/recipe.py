@@ -15,6 +15,7 @@ from faceline.params import Settings, parse_settings
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Scaling = Literal["symmetric", "whitened"]  # of pixels; `faceline.learning.pixels` has the formulas
 
 
 class Age(Settings):
@@ -156,6 +157,7 @@ class Recipe(Settings):
     networks: Annotated[tuple[NetworkSettings, ...], Field(min_length=1)]
     input_size: Annotated[int, Field(ge=16, le=1024)]  # pixels a side; crops are resized to it
     grey: bool = False  # one channel instead of three
+    scaling: Scaling = "symmetric"  # of pixels: -1 to 1, or whitened picture by picture, as FaceNet takes them
     augmentation: Augmentation = Augmentation()
     optimizer: OptimizerSettings
     schedule: Annotated[Constant | Plateau | Cosine, Field(discriminator="name")]

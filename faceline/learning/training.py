@@ -93,6 +93,8 @@ def _train_one(
     model = build(entry, recipe, precision(recipe))
     _compile(model, entry, recipe, steps)
     saved = store / f"{entry.name}.npz"
+    if said := networks.initialize(entry.network, model, entry.parsed_arguments):
+        say(f"{entry.name}: {said}")
     best, progress = checkpoint.restore(saved, model)
     watch = _Watch(entry, recipe, model, inputs.judging(judging, recipe, names), saved, say, best, progress)
     if not progress.finished:

@@ -5,10 +5,12 @@ A module `<name>.py` here is an architecture that a recipe can choose. It has
     class Arguments(Settings)       its settings, under `arguments` in the recipe
     TARGETS                         the targets that it can learn
     def build(image, targets, arguments) -> {target: features}
+    def initialize(model, arguments) -> str   (optional)
 
-`build` takes a symbolic image (batch, side, side, channels) with values from -1 to 1 and gives what the head of each
-target starts from, (batch, n). Modules import Keras inside `build`, so that settings can be checked without it;
-modules with a leading underscore are shared parts.
+`build` takes a symbolic image (batch, side, side, channels), scaled as the recipe says, and gives what the head of each
+target starts from, (batch, n). `initialize` puts pretrained weights into a model that holds what `build` built, before
+its first epoch, and says in a few words what it put there. Modules import Keras inside these functions, so that
+settings can be checked without it; modules with a leading underscore are shared parts.
 """
 
 import hashlib
@@ -35,6 +37,12 @@ class Network(Protocol):
     ) -> Mapping[str, "keras.KerasTensor"]:
         """The features (batch, n) that the head of each target starts from."""
         ...
+
+
+def initialize(name: str, model: "keras.Model", arguments: Settings) -> str | None:
+    """Give a model of the architecture called `name` its pretrained weights; what they are, None where it has none."""
+    found = getattr(importlib.import_module(f"{__name__}.{name}"), "initialize", None)
+    return None if found is None else cast(str, found(model, arguments))
 
 
 def names() -> tuple[str, ...]:
