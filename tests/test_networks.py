@@ -37,7 +37,7 @@ def test_width_sets_the_size_of_the_compact_network() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": "resnet"}, "allowed: compact, system_b_age, system_b_gender, system_d"),
+        ({"network": "resnet"}, "allowed: compact, facenet, system_b_age, system_b_gender, system_d"),
         ({"arguments": {"width": -1}}, "compact.arguments.width = -1"),
         ({"arguments": {"depth": 2}}, "compact.arguments.depth is not a setting"),
         ({"targets": {}}, "at least one of age, gender, race"),
@@ -57,7 +57,7 @@ def test_a_target_has_one_network() -> None:
 
 
 def test_shared_parts_are_no_networks() -> None:
-    assert networks.names() == ("compact", "system_b_age", "system_b_gender", "system_d")
+    assert networks.names() == ("compact", "facenet", "system_b_age", "system_b_gender", "system_d")
 
 
 def test_settings_are_checked_without_tensorflow() -> None:
