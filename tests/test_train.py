@@ -250,8 +250,8 @@ def test_losses_over_bins_are_lowest_at_the_label(loss: str) -> None:
 def test_years_are_the_expectation_over_bins_or_the_number() -> None:
     outputs = np.zeros((1, 117), np.float32)
     outputs[0, [20, 30]] = 0.5
-    assert heads.years(outputs).tolist() == [25]
-    assert heads.years(np.array([[31.5], [-2.0]], np.float32)).tolist() == [31.5, 0]
+    assert heads.years(outputs, Age(loss="crossentropy")).tolist() == [25]
+    assert heads.years(np.array([[31.5], [-2.0]], np.float32), Age(loss="mae")).tolist() == [31.5, 0]
 
 
 def test_shards_without_validation_rows_are_refused(tmp_path: Path) -> None:

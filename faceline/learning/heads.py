@@ -1,11 +1,12 @@
 """The heads of a network: their outputs, losses and metrics, and the numbers that an output stands for.
 
 Age is a distribution over one-year bins whose expectation is the answer, or one number for the regression losses;
-gender is the probability of female; race is a distribution over the codes. Labels come as (batch, 1); a row whose label
-is missing has weight 0.
+gender is the probability of female; race is a distribution over the codes. Labels come as (batch, 1), a teacher's
+answers behind them where there is one; a row whose label is missing has weight 0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,40 +14,42 @@ import numpy as np
 from keras import ops
 
 from faceline.datasets.labels import AGE_BINS, RACES
-from faceline.learning.recipe import Age, Gender, Race
+from faceline.learning.recipe import Age, Gender, Head
 
 EPSILON = 1e-7  # keeps logarithms finite
 DLDL_EXPECTATION = 0.1  # weight of the error of the expectation beside the divergence, which has no unit
 METRICS = {"age": "mae", "gender": "accuracy", "race": "accuracy"}
 
-Head = Age | Gender | Race
+Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]  # of labels and outputs, (batch,)
 
 
 def output(features: keras.KerasTensor, target: str, head: Head) -> keras.KerasTensor:
     """The head of `target` on features (batch, n): (batch, 117), (batch, 1) or (batch, 5), always float32."""
     if isinstance(head, Age):
-        units, activation = (1, "linear") if head.loss in ("mae", "mse") else (AGE_BINS, "softmax")
+        units, activation = (1, "linear") if head.answers == "number" else (AGE_BINS, "softmax")
     else:
         units, activation = (1, "sigmoid") if isinstance(head, Gender) else (len(RACES), "softmax")
     return keras.layers.Dense(units, activation=activation, dtype="float32", name=target)(features)
 
 
-def loss(head: Head) -> Any:
-    """The loss of a head, a row's loss by labels (batch, 1) and outputs."""
+def loss(head: Head) -> Loss:
+    """The loss of a head: of each row (batch,), by labels (batch, 1) and outputs."""
+    found: Loss
     match head:
         case Age(loss="dldl"):
-            return dldl(head.sigma)
-        case Age(loss="crossentropy") | Race():
-            return keras.losses.SparseCategoricalCrossentropy()
-        case Gender():
-            return keras.losses.BinaryCrossentropy(label_smoothing=head.label_smoothing)
+            found = dldl(head.sigma)
         case Age(loss="mae"):
-            return keras.losses.MeanAbsoluteError()
+            found = keras.losses.mean_absolute_error
+        case Age(loss="mse"):
+            found = keras.losses.mean_squared_error
+        case Gender():
+            found = partial(keras.losses.binary_crossentropy, label_smoothing=head.label_smoothing)
         case _:
-            return keras.losses.MeanSquaredError()
+            found = keras.losses.sparse_categorical_crossentropy
+    return found
 
 
-def dldl(sigma: float) -> Any:
+def dldl(sigma: float) -> Loss:
     """Deep label distribution learning with the expectation (DLDL-v2, Gao et al. 2018, https://www.ijcai.org/proceedings/2018/99).
 
     The label becomes a normal distribution over the bins; the loss is its divergence from the output, and a share of
@@ -64,14 +67,12 @@ def dldl(sigma: float) -> Any:
     return divergence
 
 
-def metric(target: str) -> Any:
+def metric(head: Head) -> Any:
     """What an epoch is judged by: absolute error in years (`mae`), or the share of right answers (`accuracy`)."""
-    name = METRICS[target]
-    if target == "age":
-        return keras.metrics.MeanMetricWrapper(_years_off, name=name)
-    if target == "gender":
-        return keras.metrics.BinaryAccuracy(name=name)
-    return keras.metrics.SparseCategoricalAccuracy(name=name)
+    if isinstance(head, Age):
+        return keras.metrics.MeanMetricWrapper(_years_off, name=METRICS["age"], head=head)
+    target = "gender" if isinstance(head, Gender) else "race"
+    return keras.metrics.MeanMetricWrapper(_right, name=METRICS[target], target=target)
 
 
 def scores(judged: Mapping[str, float], targets: Sequence[str]) -> dict[str, float]:
@@ -81,15 +82,31 @@ def scores(judged: Mapping[str, float], targets: Sequence[str]) -> dict[str, flo
     return {name: judged[name if len(targets) > 1 else METRICS[target]] for target, name in names.items()}
 
 
-def years(outputs: np.ndarray) -> np.ndarray:
-    """Ages in years (n,) from the outputs of an age head, (n, 117) or (n, 1)."""
-    bins = np.arange(AGE_BINS, dtype=np.float32)
-    ages: np.ndarray = outputs[:, 0] if outputs.shape[1] == 1 else outputs @ bins
+def years(outputs: np.ndarray, head: Age) -> np.ndarray:
+    """Ages in years (n,) from the outputs (n, k) of an age head."""
+    ages: np.ndarray = outputs[:, 0] if head.answers == "number" else outputs @ np.arange(AGE_BINS, dtype=np.float32)
     return ages.clip(min=0)
 
 
-def _years_off(labels: keras.KerasTensor, outputs: keras.KerasTensor) -> keras.KerasTensor:
+def distribution(outputs: np.ndarray, head: Age) -> np.ndarray | None:
+    """Probabilities of the one-year bins (n, 117) from the outputs of an age head; None if it answers with a number."""
+    return None if head.answers == "number" else outputs
+
+
+def expected(outputs: keras.KerasTensor, head: Age) -> keras.KerasTensor:
+    """The ages (batch, 1) that the outputs of an age head stand for, for losses and metrics."""
+    if head.answers == "number":
+        return outputs
+    return ops.sum(outputs * ops.arange(AGE_BINS, dtype="float32"), axis=-1, keepdims=True)
+
+
+def _years_off(labels: keras.KerasTensor, outputs: keras.KerasTensor, head: Age) -> keras.KerasTensor:
     """Absolute error (batch,) of the ages that the outputs stand for."""
-    if outputs.shape[-1] > 1:
-        outputs = ops.sum(outputs * ops.arange(AGE_BINS, dtype="float32"), axis=-1, keepdims=True)
-    return ops.abs(ops.squeeze(ops.cast(labels, "float32") - outputs, axis=-1))
+    return ops.squeeze(ops.abs(ops.cast(labels[:, :1], "float32") - expected(outputs, head)), axis=-1)
+
+
+def _right(labels: keras.KerasTensor, outputs: keras.KerasTensor, target: str) -> keras.KerasTensor:
+    """1 for a right answer and 0 for a wrong one (batch,)."""
+    if target == "gender":
+        return keras.metrics.binary_accuracy(labels[:, :1], outputs)
+    return keras.metrics.sparse_categorical_accuracy(labels[:, :1], outputs)

@@ -14,10 +14,13 @@ from faceline.datasets.records import read_manifest, shard_files
 from faceline.datasets.tables import MISSING
 from faceline.errors import SourceError
 from faceline.learning.augmentation import augment
+from faceline.learning.distillation import Lessons
 from faceline.learning.pixels import prepare, scaled
 from faceline.learning.recipe import Recipe
 
-Batch = tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]  # inputs, labels (batch, 1), weights (batch,)
+Batch = tuple[
+    tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]
+]  # inputs, labels (batch, 1 or more), weights (batch,)
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ def steps(subset: Subset, recipe: Recipe) -> int:
     return subset.rows // min(recipe.batch_size, subset.rows)
 
 
-def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch: int) -> tf.data.Dataset:
-    """Batches of all epochs from `first_epoch` on, one epoch after another without a pause.
+def training(
+    subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch: int, lessons: Lessons | None = None
+) -> tf.data.Dataset:
+    """Batches of all epochs from `first_epoch` on, one epoch after another without a pause; with a teacher's `lessons`.
 
     Order and augmentation depend on the recipe's seed, the epoch and the batch's number alone: a training that goes on
     at an epoch sees what it would have seen.
@@ -60,7 +65,10 @@ def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch
 
     def vary(seed: tf.Tensor, number: tf.Tensor, batch: dict[str, tf.Tensor]) -> Batch:
         pictures = augment(batch["crop"], recipe.input_size, tf.stack([seed, number]), recipe.augmentation)
-        return scaled(pictures, recipe.grey, recipe.scaling), *_labels(batch, targets)
+        labels, weights = _labels(batch, targets)
+        if lessons:
+            labels, weights = lessons.join(batch["image_id"], labels, weights)
+        return scaled(pictures, recipe.grey, recipe.scaling), labels, weights
 
     batches = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_batches)
     varied = batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE)
@@ -81,12 +89,12 @@ def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.D
 
 
 def _decode(crop_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A function from a serialized row to its crop, uint8 (side, side, 3), and labels."""
+    """A function from a serialized row to its image_id, its crop, uint8 (side, side, 3), and labels."""
 
     def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         row = records.parse(serialized)
         crop = tf.ensure_shape(tf.io.decode_png(row["png"], channels=3), (crop_size, crop_size, 3))
-        return {"crop": crop, **{name: row[name] for name in records.LABEL_COLUMNS}}
+        return {"crop": crop, **{name: row[name] for name in ("image_id", *records.LABEL_COLUMNS)}}
 
     return decode
 

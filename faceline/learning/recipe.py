@@ -4,6 +4,8 @@ Pure settings: nothing here imports TensorFlow, so a recipe can be checked in mi
 """
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -25,6 +27,11 @@ class Age(Settings):
     weight: NotNegative = 1.0  # in the sum of the losses
     sigma: Positive = 2.5  # dldl: years; width of the distribution that stands for a label
 
+    @property
+    def answers(self) -> Literal["number", "distribution"]:
+        """What the head's output is: years (n, 1), or a distribution over one-year bins (n, 117)."""
+        return "number" if self.loss in ("mae", "mse") else "distribution"
+
 
 class Gender(Settings):
     """Loss of the gender head: binary cross-entropy."""
@@ -39,6 +46,9 @@ class Race(Settings):
 
     loss: Literal["crossentropy"]
     weight: NotNegative = 1.0
+
+
+Head = Age | Gender | Race
 
 
 class Targets(Settings):
@@ -151,6 +161,14 @@ class EarlyStopping(Settings):
     patience: Annotated[int, Field(ge=1)]
 
 
+class Distill(Settings):
+    """A teacher whose answers the networks learn from as well as from the labels (`faceline.learning.distillation`)."""
+
+    teacher: Path  # in models/teachers: a table of answers as `faceline teach` writes it, or a bundle's folder
+    weight: Share  # of the teacher's answers; the labels have the rest
+    temperature: Annotated[float, Field(ge=1, le=20)] = 1.0  # above 1 both distributions are softened
+
+
 class Recipe(Settings):
     """All that training depends on besides the shards and the code."""
 
@@ -164,6 +182,7 @@ class Recipe(Settings):
     batch_size: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     early_stopping: EarlyStopping
+    distill: Distill | None = None
     shuffle_buffer: Annotated[int, Field(ge=1)] = 2000  # encoded pictures held for mixing
     seed: int
     deterministic: bool = False  # the same shards and recipe give the same weights; slower
@@ -174,6 +193,16 @@ class Recipe(Settings):
         """All targets, in the order of labels.TARGETS."""
         learned = {name for network in self.networks for name in network.targets.names}
         return tuple(name for name in labels.TARGETS if name in learned)
+
+    def head(self, target: str) -> Head:
+        """The head of one of `targets`."""
+        found: Iterator[Head | None] = (getattr(network.targets, target) for network in self.networks)
+        return next(head for head in found if head is not None)
+
+    @property
+    def age_head(self) -> Age:
+        """The head of age, which is one of `targets`."""
+        return next(network.targets.age for network in self.networks if network.targets.age is not None)
 
     @property
     def channels(self) -> int:
