@@ -13,7 +13,9 @@ from faceline.errors import SourceError
 from faceline.learning import heads, inputs, training
 from faceline.learning.distillation import Lessons, distilled, divergence
 from faceline.learning.inputs import Subset
-from faceline.learning.recipe import Age, Distill, Gender, Race, Recipe
+from faceline.learning.losses import loss
+from faceline.learning.recipe import Distill, Recipe
+from faceline.learning.targets import Age, Gender, Race
 from faceline.learning.teacher import Teacher, read_answers, write_answers
 from tests.toys import RECIPE, ROWS, recipe, rows, write_shards
 
@@ -31,6 +33,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bell(age: float, width: float = 3.0) -> np.ndarray:
     weights = np.exp(-0.5 * ((np.arange(117) - age) / width) ** 2)
     return np.asarray((weights / weights.sum())[None], np.float32)
+
+
+def older(age: float) -> np.ndarray:
+    """An ordinal head's output."""
+    return np.asarray(1 - np.cumsum(bell(age), axis=1)[:, :-1], np.float32)
 
 
 def test_answers_are_joined_by_image_id() -> None:
@@ -55,6 +62,7 @@ HEADS: list[tuple[Any, np.ndarray, Callable[[float], np.ndarray]]] = [
     (Age(loss="dldl"), np.array([[30.0]]), bell),
     (Age(loss="mae"), bell(30), lambda age: np.array([[age]])),
     (Age(loss="mse"), np.array([[30.0]]), lambda age: np.array([[age]])),
+    (Age(loss="ordinal"), bell(30), older),
     (Gender(loss="crossentropy"), np.array([[0.3]]), lambda age: np.array([[age / 100]])),
     (
         Race(loss="crossentropy"),
@@ -69,13 +77,11 @@ HEADS: list[tuple[Any, np.ndarray, Callable[[float], np.ndarray]]] = [
 def test_a_student_that_says_what_the_teacher_says_does_best(
     head: Any, answer: np.ndarray, student: Callable[[float], np.ndarray], temperature: float
 ) -> None:
-    function = distilled(heads.loss(head), head, temperature)
+    function = distilled(loss(head), head, temperature)
     taught = np.concatenate([[[0.0, 0.0, 1.0]], answer], axis=1).astype(np.float32)  # no label, only the teacher
-    losses = [
-        np.asarray(function(tf.constant(taught), student(age).astype(np.float32))) for age in (20, 28, 30, 32, 60)
-    ]
-    assert all(loss.shape == (1,) for loss in losses)
-    values = [float(loss[0]) for loss in losses]
+    found = [np.asarray(function(tf.constant(taught), student(age).astype(np.float32))) for age in (20, 28, 30, 32, 60)]
+    assert all(each.shape == (1,) for each in found)
+    values = [float(each[0]) for each in found]
     assert values[2] == min(values)
     assert values[2] == pytest.approx(0, abs=0.01)
     assert values[0] > values[1] and values[4] > values[3]
@@ -85,7 +91,7 @@ def test_a_student_that_says_what_the_teacher_says_does_best(
 def test_labels_and_teacher_are_mixed_by_their_weights(
     head: Any, answer: np.ndarray, student: Callable[[float], np.ndarray]
 ) -> None:
-    plain = heads.loss(head)
+    plain = loss(head)
     function = distilled(plain, head, 1.0)
     label, output = np.array([[1.0]], np.float32), tf.constant(student(40), tf.float32)
 

@@ -10,7 +10,8 @@ import numpy as np
 from faceline.learning import heads, inputs
 from faceline.learning.card import AgeInterval
 from faceline.learning.inputs import Subset
-from faceline.learning.recipe import Age, Gender, Head, Recipe
+from faceline.learning.recipe import Recipe
+from faceline.learning.targets import Age, Gender, Head
 from faceline.learning.training import Trained
 
 COVERAGE = 0.9  # share of ages that the interval is to hold

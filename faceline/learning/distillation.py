@@ -11,14 +11,13 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from faceline.datasets.labels import AGE_BINS
-from faceline.learning import heads
-from faceline.learning.heads import Loss
-from faceline.learning.recipe import Age, Distill, Gender, Head
+from faceline.learning.heads import expected
+from faceline.learning.losses import DLDL_EXPECTATION, Loss, expectation
+from faceline.learning.recipe import Distill
+from faceline.learning.targets import Age, Gender, Head
 from faceline.learning.teacher import Teacher
 
 EPSILON = 1e-30  # keeps logarithms finite; small, since softening lifts what is added
-EXPECTATION = heads.DLDL_EXPECTATION  # weight of an error in years beside a divergence, which has no unit
 Columns = dict[str, tf.Tensor]
 
 
@@ -77,11 +76,10 @@ def _gap(loss: Loss, head: Head, temperature: float, answers: Any, outputs: Any)
         return divergence(answers, outputs, temperature)
     if head.answers == "distribution" and answers.shape[-1] > 1:
         return divergence(answers, outputs, temperature)
-    bins = ops.arange(AGE_BINS, dtype="float32")
-    years = ops.sum(answers * bins, axis=-1, keepdims=True) if answers.shape[-1] > 1 else answers
+    years = expectation(answers) if answers.shape[-1] > 1 else answers
     if head.answers == "number":
         return loss(years, outputs)
-    return EXPECTATION * ops.squeeze(ops.abs(heads.expected(outputs, head) - years), axis=-1)
+    return DLDL_EXPECTATION * ops.squeeze(ops.abs(expected(outputs, head) - years), axis=-1)
 
 
 def divergence(wanted: Any, given: Any, temperature: float) -> Any:

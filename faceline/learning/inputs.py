@@ -1,11 +1,12 @@
 """The input pipelines: shards streamed from TFRecord, decoded in parallel, prefetched; no set is held in memory."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import tensorflow as tf
 
 from faceline.datasets import records
@@ -17,6 +18,7 @@ from faceline.learning.augmentation import augment
 from faceline.learning.distillation import Lessons
 from faceline.learning.pixels import prepare, scaled
 from faceline.learning.recipe import Recipe
+from faceline.learning.weighting import label_weights, repetitions
 
 Batch = tuple[
     tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]
@@ -25,11 +27,12 @@ Batch = tuple[
 
 @dataclass(frozen=True)
 class Subset:
-    """A subset of the shards: its TFRecord files, its rows, and the pixels a side of its crops."""
+    """A subset of the shards: its TFRecord files, its rows, the pixels a side of its crops, and its labels."""
 
     files: tuple[Path, ...]
     rows: int
     crop_size: int
+    label_counts: Mapping[str, Mapping[str, int]]  # rows of each label, by target
 
     @classmethod
     def of(cls, shards: Path, name: str) -> Self:
@@ -37,7 +40,8 @@ class Subset:
         manifest = read_manifest(shards)
         if not manifest["rows"][name]:
             raise SourceError(f"{shards} has no rows in {name}")
-        return cls(tuple(shard_files(shards, name, "tfrecord")), manifest["rows"][name], manifest["crop_size"])
+        files = tuple(shard_files(shards, name, "tfrecord"))
+        return cls(files, manifest["rows"][name], manifest["crop_size"], manifest["label_counts"][name])
 
 
 def steps(subset: Subset, recipe: Recipe) -> int:
@@ -55,17 +59,25 @@ def training(
     """
     size = min(recipe.batch_size, subset.rows)
     names = tf.constant([str(file) for file in subset.files])
+    weighted = {name: label_weights(recipe.head(name), subset.label_counts) for name in targets}
+    times = repetitions(recipe.sampling, subset.label_counts)
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         seed = recipe.seed + epoch * 1_000_003
         order = tf.random.experimental.stateless_shuffle(names, [recipe.seed, epoch])
-        rows_of_epoch = records.dataset(order).shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+        rows = records.dataset(order)
+        if times is not None:
+            rows = _drawn(rows, recipe.sampling.by, times, seed).take(subset.rows)
+        rows_of_epoch = rows.shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
         crops = rows_of_epoch.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
         return crops.batch(size, drop_remainder=True).enumerate().map(lambda number, batch: (seed, number, batch))
 
     def vary(seed: tf.Tensor, number: tf.Tensor, batch: dict[str, tf.Tensor]) -> Batch:
         pictures = augment(batch["crop"], recipe.input_size, tf.stack([seed, number]), recipe.augmentation)
         labels, weights = _labels(batch, targets)
+        for name, by_label in weighted.items():
+            if by_label is not None:
+                weights[name] *= tf.gather(by_label, tf.cast(labels[name][:, 0], tf.int64))
         if lessons:
             labels, weights = lessons.join(batch["image_id"], labels, weights)
         return scaled(pictures, recipe.grey, recipe.scaling), labels, weights
@@ -74,6 +86,21 @@ def training(
     varied = batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality((recipe.epochs - first_epoch) * steps(subset, recipe))
     return varied.apply(known).prefetch(4)
+
+
+def _drawn(rows: tf.data.Dataset, by: str, times: np.ndarray, seed: tf.Tensor) -> tf.data.Dataset:
+    """Serialized rows, each as often as a draw of its own says: on average `times` by its label, once without one.
+
+    It begins anew when the files end, with other draws, so that there are always enough.
+    """
+
+    def drawn(number: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
+        label = records.parse(serialized)[by]
+        mean = tf.where(label == MISSING, 1.0, tf.gather(times, tf.maximum(label, 0)))
+        count = tf.floor(mean + tf.random.stateless_uniform([], tf.stack([seed, number])))
+        return tf.data.Dataset.from_tensors(serialized).repeat(tf.cast(count, tf.int64))
+
+    return rows.repeat().enumerate().flat_map(drawn)
 
 
 def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.Dataset:

@@ -11,7 +11,8 @@ from faceline.errors import SourceError
 from faceline.faces.decoding import PIXELS_LIMIT, decode
 from faceline.learning import heads
 from faceline.learning.answering import CropPredictor
-from faceline.learning.recipe import Age, Recipe
+from faceline.learning.recipe import Recipe
+from faceline.learning.targets import Age
 from faceline.learning.teacher import Teacher, read_answers, write_answers
 
 SUBSET = "train"

@@ -20,6 +20,7 @@ from faceline.learning import checkpoint, heads, inputs, networks, teaching
 from faceline.learning.checkpoint import Arrays, Progress
 from faceline.learning.distillation import Lessons, distilled
 from faceline.learning.inputs import Subset
+from faceline.learning.losses import loss
 from faceline.learning.recipe import Cosine, NetworkSettings, Plateau, Recipe, recipe_digest
 
 Say = Callable[[str], None]
@@ -68,10 +69,8 @@ def build(entry: NetworkSettings, recipe: Recipe, policy: str = "float32") -> ke
     keras.config.set_dtype_policy(policy)
     try:
         image = keras.Input((recipe.input_size, recipe.input_size, recipe.channels), name="image")
-        targets = entry.targets
-        features = networks.load(entry.network).build(image, targets.names, entry.parsed_arguments)
-        outputs = {name: heads.output(features[name], name, getattr(targets, name)) for name in targets.names}
-        return keras.Model(image, outputs, name=entry.name)
+        features = networks.load(entry.network).build(image, entry.targets.names, entry.parsed_arguments)
+        return keras.Model(image, heads.outputs(features, entry.targets), name=entry.name)
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -126,7 +125,7 @@ def _train_one(
 def _compile(model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int) -> None:
     """Give the network its optimizer, losses and metrics, and create the optimizer's variables."""
     chosen = {name: getattr(entry.targets, name) for name in entry.targets.names}
-    losses = {name: heads.loss(head) for name, head in chosen.items()}
+    losses = {name: loss(head) for name, head in chosen.items()}
     if recipe.distill:
         losses = {name: distilled(losses[name], head, recipe.distill.temperature) for name, head in chosen.items()}
     model.compile(
