@@ -6,7 +6,11 @@ finds the faces in pictures and says how old they look, of which gender and race
 
     faceline compare A B [--json]
 
-says whether one bundle's predictions are better than another's on the same pictures, or may differ by chance.
+says whether one bundle's predictions are better than another's on the same pictures, or may differ by chance;
+
+    faceline teach BUNDLE OUTPUT [--shards data/shards]
+
+writes what a bundle answers to the training pictures, for a smaller network to learn from.
 """
 
 import json
@@ -98,6 +102,27 @@ def compare(a: Path, b: Path, *, as_json: bool, samples: int, seed: int, level: 
     else:
         _print_table(comparison_table(comparison))
         click.echo(comparison_sentence(comparison))
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--shards",
+    type=click.Path(path_type=Path),
+    default=Path("data/shards"),
+    show_default=True,
+    help="The folder of the shards.",
+)
+def teach(bundle: Path, output: Path, shards: Path) -> None:
+    """Write what BUNDLE answers to the training pictures to OUTPUT, a table for `distill` of a recipe."""
+    load_tensorflow()
+    from faceline.learning import teaching
+    from faceline.learning.teacher import write_answers
+
+    answers = teaching.teach(bundle, shards)
+    write_answers(output, answers)
+    click.echo(f"{output}: {', '.join(answers.answers)} of {len(answers.image_ids)} pictures")
 
 
 def judge(predictor: "Predictor", picture: Path) -> Judged:

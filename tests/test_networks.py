@@ -41,7 +41,10 @@ def test_width_sets_the_size_of_the_compact_network() -> None:
         ({"arguments": {"width": -1}}, "compact.arguments.width = -1"),
         ({"arguments": {"depth": 2}}, "compact.arguments.depth is not a setting"),
         ({"targets": {}}, "at least one of age, gender, race"),
-        ({"targets": {"age": {"loss": "hinge"}}}, "'dldl', 'crossentropy', 'mae' or 'mse'"),
+        (
+            {"targets": {"age": {"loss": "hinge"}}},
+            "'dldl', 'crossentropy', 'mean_variance', 'ordinal', 'mae', 'mse' or 'huber'",
+        ),
         ({"network": "system_b_age", "arguments": {}}, "the targets of system_b_age can be age"),
     ],
 )

@@ -14,12 +14,12 @@ from faceline.datasets.records import ShardSettings
 from faceline.errors import SettingsError, SourceError
 from faceline.files import write_json
 from faceline.gates.passes import write_pass
-from faceline.learning import checkpoint, heads, inputs, training
+from faceline.learning import checkpoint, inputs, training
 from faceline.learning.augmentation import augment
 from faceline.learning.card import read_card
 from faceline.learning.inputs import Subset
 from faceline.learning.pixels import prepare
-from faceline.learning.recipe import Age, Augmentation, Recipe
+from faceline.learning.recipe import Augmentation, Recipe
 from faceline.params import section
 from stages.train import main, require_labels
 from tests.toys import RECIPE, ROWS, SIDE, network, recipe, write_shards
@@ -235,23 +235,6 @@ def test_whitened_pictures_have_mean_0_and_deviation_1() -> None:
     first, second = prepare(tf.constant(pictures), 8, False, "whitened").numpy()
     assert first.mean() == pytest.approx(0, abs=1e-5) and first.std() == pytest.approx(1, abs=1e-4)
     assert np.all(second == 0)
-
-
-@pytest.mark.parametrize("loss", ["dldl", "crossentropy"])
-def test_losses_over_bins_are_lowest_at_the_label(loss: str) -> None:
-    function = heads.loss(Age(loss=loss))
-    bins = np.arange(117)
-    outputs = [np.exp(-0.5 * ((bins - age) / 2.5) ** 2)[None] for age in (20, 30, 60)]
-    losses = [float(np.mean(function(np.array([[30.0]]), (out / out.sum()).astype(np.float32)))) for out in outputs]
-    assert losses[1] == min(losses)
-    assert losses[2] > losses[0]
-
-
-def test_years_are_the_expectation_over_bins_or_the_number() -> None:
-    outputs = np.zeros((1, 117), np.float32)
-    outputs[0, [20, 30]] = 0.5
-    assert heads.years(outputs).tolist() == [25]
-    assert heads.years(np.array([[31.5], [-2.0]], np.float32)).tolist() == [31.5, 0]
 
 
 def test_shards_without_validation_rows_are_refused(tmp_path: Path) -> None:

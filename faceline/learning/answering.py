@@ -48,24 +48,28 @@ class CropPredictor:
         self._networks = [_load(path, file) for file in self.card.networks]
         side = self.card.crop.size
         signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
-        self._outputs = tf.function(self._run, input_signature=signature)
+        self._run_compiled = tf.function(self._run, input_signature=signature)
 
     def predict_crops(self, crops: np.ndarray) -> Answers:
         """Answers for crops, uint8 (n, size, size, 3) of the card's crop size; ValueError for another shape."""
         side = self.card.crop.size
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (n, {side}, {side}, 3)")
-        # Some kernels can't take an empty batch, so a black crop stands in for none.
-        fed = crops if len(crops) else np.zeros((1, side, side, 3), np.uint8)
-        parts = [self._outputs(fed[start : start + BATCH]) for start in range(0, len(fed), BATCH)]
-        outputs = {
-            name: np.concatenate([part[name].numpy() for part in parts])[: len(crops)] for name in self.card.targets
-        }
+        outputs = self.outputs(crops)
         return Answers(
             **self._ages(outputs["age"]) if "age" in outputs else {},
             female_probability=outputs["gender"][:, 0] if "gender" in outputs else None,
             race_probabilities=outputs.get("race"),
         )
+
+    def outputs(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        """What the head of each target gives for crops as above, float32 (n, k)."""
+        # Some kernels can't take an empty batch, so a black crop stands in for none.
+        fed = crops if len(crops) else np.zeros((1, *crops.shape[1:]), np.uint8)
+        parts = [self._run_compiled(fed[start : start + BATCH]) for start in range(0, len(fed), BATCH)]
+        return {
+            name: np.concatenate([part[name].numpy() for part in parts])[: len(crops)] for name in self.card.targets
+        }
 
     def _run(self, crops: tf.Tensor) -> dict[str, tf.Tensor]:
         given = self.card.input
@@ -74,7 +78,7 @@ class CropPredictor:
         return {name: output for answer in answers for name, output in answer.items()}
 
     def _ages(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        years = heads.years(outputs).astype(np.float32)
+        years = heads.years(outputs, self.card.recipe.settings.age_head).astype(np.float32)
         half_width = np.float32(self.card.age_interval.half_width if self.card.age_interval else np.nan)
         return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
 

@@ -4,60 +4,21 @@ Pure settings: nothing here imports TensorFlow, so a recipe can be checked in mi
 """
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from faceline.datasets import labels
 from faceline.learning import networks
+from faceline.learning.targets import Age, Head, Targets
 from faceline.params import Settings, parse_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Scaling = Literal["symmetric", "whitened"]  # of pixels; `faceline.learning.pixels` has the formulas
-
-
-class Age(Settings):
-    """Loss of the age head; it answers with the expectation over one-year bins or, for `mae` and `mse`, a number."""
-
-    loss: Literal["dldl", "crossentropy", "mae", "mse"]
-    weight: NotNegative = 1.0  # in the sum of the losses
-    sigma: Positive = 2.5  # dldl: years; width of the distribution that stands for a label
-
-
-class Gender(Settings):
-    """Loss of the gender head: binary cross-entropy."""
-
-    loss: Literal["crossentropy"]
-    weight: NotNegative = 1.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class Race(Settings):
-    """Loss of the race head: categorical cross-entropy over the rows whose race is known."""
-
-    loss: Literal["crossentropy"]
-    weight: NotNegative = 1.0
-
-
-class Targets(Settings):
-    """The heads of a network; one that is absent is not learned."""
-
-    age: Age | None = None
-    gender: Gender | None = None
-    race: Race | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The targets present, in the order of labels.TARGETS."""
-        return tuple(name for name in labels.TARGETS if getattr(self, name) is not None)
-
-    @model_validator(mode="after")
-    def _at_least_one(self) -> Self:
-        if not self.names:
-            raise ValueError(f"at least one of {', '.join(labels.TARGETS)}")
-        return self
 
 
 class NetworkSettings(Settings):
@@ -151,6 +112,22 @@ class EarlyStopping(Settings):
     patience: Annotated[int, Field(ge=1)]
 
 
+class Distill(Settings):
+    """A teacher whose answers the networks learn from as well as from the labels (`faceline.learning.distillation`)."""
+
+    teacher: Path  # in models/teachers: a table of answers as `faceline teach` writes it, or a bundle's folder
+    weight: Share  # of the teacher's answers; the labels have the rest
+    temperature: Annotated[float, Field(ge=1, le=20)] = 1.0  # above 1 both distributions are softened
+
+
+class Sampling(Settings):
+    """Which rows an epoch draws more often: the rarer its age or race, the more (`faceline.learning.weighting`)."""
+
+    by: Literal["none", "age", "race"] = "none"
+    power: Share = 0.5  # 0: as they are; 1: every bin or race as often as the others
+    years: Annotated[int, Field(ge=1)] = 10  # of an age bin
+
+
 class Recipe(Settings):
     """All that training depends on besides the shards and the code."""
 
@@ -164,6 +141,8 @@ class Recipe(Settings):
     batch_size: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     early_stopping: EarlyStopping
+    sampling: Sampling = Sampling()
+    distill: Distill | None = None
     shuffle_buffer: Annotated[int, Field(ge=1)] = 2000  # encoded pictures held for mixing
     seed: int
     deterministic: bool = False  # the same shards and recipe give the same weights; slower
@@ -174,6 +153,16 @@ class Recipe(Settings):
         """All targets, in the order of labels.TARGETS."""
         learned = {name for network in self.networks for name in network.targets.names}
         return tuple(name for name in labels.TARGETS if name in learned)
+
+    def head(self, target: str) -> Head:
+        """The head of one of `targets`."""
+        found: Iterator[Head | None] = (getattr(network.targets, target) for network in self.networks)
+        return next(head for head in found if head is not None)
+
+    @property
+    def age_head(self) -> Age:
+        """The head of age, which is one of `targets`."""
+        return next(network.targets.age for network in self.networks if network.targets.age is not None)
 
     @property
     def channels(self) -> int:

@@ -15,10 +15,12 @@ import keras
 import tensorflow as tf
 
 from faceline.datasets.records import MANIFEST
-from faceline.files import sha256_file
-from faceline.learning import checkpoint, heads, inputs, networks
+from faceline.files import digest, sha256_file
+from faceline.learning import checkpoint, heads, inputs, networks, teaching
 from faceline.learning.checkpoint import Arrays, Progress
+from faceline.learning.distillation import Lessons, distilled
 from faceline.learning.inputs import Subset
+from faceline.learning.losses import loss
 from faceline.learning.recipe import Cosine, NetworkSettings, Plateau, Recipe, recipe_digest
 
 Say = Callable[[str], None]
@@ -41,19 +43,23 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say) -> list[Trained]:
         say: is told one line an epoch.
 
     Raises:
-        SourceError: the shards hold no TFRecord, or no rows to train on or to validate with.
+        SourceError: the shards hold no TFRecord, or no rows to train on or to validate with; or the recipe's teacher
+            cannot be used.
     """
     subsets = (Subset.of(shards, "train"), Subset.of(shards, "val"))
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return [_train_one(entry, recipe, subsets, store, say) for entry in recipe.networks]
+    teacher = teaching.teacher_of(recipe, shards, store, say)
+    lessons = Lessons(teacher, recipe.distill) if teacher and recipe.distill else None
+    return [_train_one(entry, recipe, subsets, store, say, lessons=lessons) for entry in recipe.networks]
 
 
 def checkpoints(store: Path, shards: Path, recipe: Recipe) -> Path:
-    """The folder in the store for trainings with these shards, this recipe and this code."""
+    """The folder in the store for trainings with these shards, this recipe and its teacher, and this code."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
     architectures = [networks.source_digest(entry.network) for entry in recipe.networks]
     parts = [sha256_file(shards / MANIFEST), recipe_digest(recipe), *architectures, keras.__version__, tf.__version__]
+    parts += [digest(recipe.distill.teacher)] if recipe.distill else []
     return store / hashlib.sha256(b"\0".join([*code, *map(str.encode, parts)])).hexdigest()[:32]
 
 
@@ -63,10 +69,8 @@ def build(entry: NetworkSettings, recipe: Recipe, policy: str = "float32") -> ke
     keras.config.set_dtype_policy(policy)
     try:
         image = keras.Input((recipe.input_size, recipe.input_size, recipe.channels), name="image")
-        targets = entry.targets
-        features = networks.load(entry.network).build(image, targets.names, entry.parsed_arguments)
-        outputs = {name: heads.output(features[name], name, getattr(targets, name)) for name in targets.names}
-        return keras.Model(image, outputs, name=entry.name)
+        features = networks.load(entry.network).build(image, entry.targets.names, entry.parsed_arguments)
+        return keras.Model(image, heads.outputs(features, entry.targets), name=entry.name)
     finally:
         keras.config.set_dtype_policy(before)
 
@@ -85,7 +89,13 @@ def precision(recipe: Recipe) -> str:
 
 
 def _train_one(
-    entry: NetworkSettings, recipe: Recipe, subsets: tuple[Subset, Subset], store: Path, say: Say
+    entry: NetworkSettings,
+    recipe: Recipe,
+    subsets: tuple[Subset, Subset],
+    store: Path,
+    say: Say,
+    *,
+    lessons: Lessons | None,
 ) -> Trained:
     keras.utils.set_random_seed(recipe.seed)
     learning, judging = subsets
@@ -99,7 +109,7 @@ def _train_one(
     watch = _Watch(entry, recipe, model, inputs.judging(judging, recipe, names), saved, say, best, progress)
     if not progress.finished:
         model.fit(
-            inputs.training(learning, recipe, names, progress.epoch),
+            inputs.training(learning, recipe, names, progress.epoch, lessons),
             initial_epoch=progress.epoch,
             epochs=recipe.epochs,
             steps_per_epoch=steps,
@@ -115,11 +125,14 @@ def _train_one(
 def _compile(model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int) -> None:
     """Give the network its optimizer, losses and metrics, and create the optimizer's variables."""
     chosen = {name: getattr(entry.targets, name) for name in entry.targets.names}
+    losses = {name: loss(head) for name, head in chosen.items()}
+    if recipe.distill:
+        losses = {name: distilled(losses[name], head, recipe.distill.temperature) for name, head in chosen.items()}
     model.compile(
         optimizer=_optimizer(recipe, steps),
-        loss={name: heads.loss(head) for name, head in chosen.items()},
+        loss=losses,
         loss_weights={name: head.weight for name, head in chosen.items()},
-        weighted_metrics={name: [heads.metric(name)] for name in chosen},
+        weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},
         # On processors XLA takes half as long again as TensorFlow's own kernels (compact at width 24, bfloat16).
         jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
     )
