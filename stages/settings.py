@@ -1,8 +1,8 @@
 """Check every setting of the chosen dataset and recipe, and that the dataset's files are there, before any work.
 
 Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns
-nothing; and network.json, the code of the chosen recipe's networks as digests, on which training depends (so that a new
-network reruns no training of another). Run it with `dvc repro settings`.
+nothing; and network.json, the code of the chosen recipe's networks and the bundle it starts from as digests, on which
+training depends (so that a new network reruns no training of another). Run it with `dvc repro settings`.
 """
 
 from collections.abc import Collection
@@ -23,6 +23,8 @@ from faceline.faces.detection import DetectSettings
 from faceline.files import atomic_directory, write_json
 from faceline.gates.expectations import NAMES
 from faceline.learning import networks
+from faceline.learning.card import file_digests
+from faceline.learning.devices import HardwareSettings
 from faceline.learning.recipe import Recipe
 from faceline.parallel import ClusterSettings
 from faceline.params import PARAMS, Settings, chosen, read_settings, section
@@ -31,6 +33,7 @@ TOP = (
     "dataset",
     "recipe",
     "cluster",
+    "hardware",
     "sample",
     "datasets",
     "shard",
@@ -53,6 +56,7 @@ OF_A_DATASET: dict[str, type[Settings]] = {
 def check(dataset: str, recipe: str) -> Recipe:
     """Read every setting in force; SettingsError names the first section with something wrong in it."""
     read_settings(ClusterSettings, "cluster")
+    read_settings(HardwareSettings, "hardware")
     read_settings(SampleSettings, "sample")
     for stage, model in OF_A_DATASET.items():
         read_settings(model, "datasets", dataset, stage)
@@ -87,7 +91,8 @@ def main(raw: Path, output: Path) -> None:
     with atomic_directory(output) as folder:
         (folder / "checked").write_text("every setting is allowed\n", encoding="utf-8")
         used = sorted({entry.network for entry in recipe.networks})
-        write_json(folder / "network.json", {network: networks.source_digest(network) for network in used})
+        digests = {network: networks.source_digest(network) for network in used}
+        write_json(folder / "network.json", digests | file_digests(recipe))
     click.echo(f"dataset {dataset}, recipe {name}: every setting is allowed")
 
 

@@ -5,7 +5,8 @@ gender is the probability of female; race is a distribution over the codes. Labe
 is missing has weight 0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -20,6 +21,7 @@ DLDL_EXPECTATION = 0.1  # weight of the error of the expectation beside the dive
 METRICS = {"age": "mae", "gender": "accuracy", "race": "accuracy"}
 
 Head = Age | Gender | Race
+Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]  # of labels and outputs, (batch,)
 
 
 def output(features: keras.KerasTensor, target: str, head: Head) -> keras.KerasTensor:
@@ -31,22 +33,24 @@ def output(features: keras.KerasTensor, target: str, head: Head) -> keras.KerasT
     return keras.layers.Dense(units, activation=activation, dtype="float32", name=target)(features)
 
 
-def loss(head: Head) -> Any:
-    """The loss of a head, a row's loss by labels (batch, 1) and outputs."""
+def loss(head: Head) -> Loss:
+    """The loss of a head: of each row (batch,), by labels (batch, 1) and outputs."""
+    found: Loss
     match head:
         case Age(loss="dldl"):
-            return dldl(head.sigma)
-        case Age(loss="crossentropy") | Race():
-            return keras.losses.SparseCategoricalCrossentropy()
-        case Gender():
-            return keras.losses.BinaryCrossentropy(label_smoothing=head.label_smoothing)
+            found = dldl(head.sigma)
         case Age(loss="mae"):
-            return keras.losses.MeanAbsoluteError()
+            found = keras.losses.mean_absolute_error
+        case Age(loss="mse"):
+            found = keras.losses.mean_squared_error
+        case Gender():
+            found = partial(keras.losses.binary_crossentropy, label_smoothing=head.label_smoothing)
         case _:
-            return keras.losses.MeanSquaredError()
+            found = keras.losses.sparse_categorical_crossentropy
+    return found
 
 
-def dldl(sigma: float) -> Any:
+def dldl(sigma: float) -> Loss:
     """Deep label distribution learning with the expectation (DLDL-v2, Gao et al. 2018, https://www.ijcai.org/proceedings/2018/99).
 
     The label becomes a normal distribution over the bins; the loss is its divergence from the output, and a share of
@@ -69,9 +73,7 @@ def metric(target: str) -> Any:
     name = METRICS[target]
     if target == "age":
         return keras.metrics.MeanMetricWrapper(_years_off, name=name)
-    if target == "gender":
-        return keras.metrics.BinaryAccuracy(name=name)
-    return keras.metrics.SparseCategoricalAccuracy(name=name)
+    return keras.metrics.MeanMetricWrapper(_right, name=name, target=target)
 
 
 def scores(judged: Mapping[str, float], targets: Sequence[str]) -> dict[str, float]:
@@ -92,4 +94,11 @@ def _years_off(labels: keras.KerasTensor, outputs: keras.KerasTensor) -> keras.K
     """Absolute error (batch,) of the ages that the outputs stand for."""
     if outputs.shape[-1] > 1:
         outputs = ops.sum(outputs * ops.arange(AGE_BINS, dtype="float32"), axis=-1, keepdims=True)
-    return ops.abs(ops.squeeze(ops.cast(labels, "float32") - outputs, axis=-1))
+    return ops.abs(ops.squeeze(ops.cast(labels[:, :1], "float32") - outputs, axis=-1))
+
+
+def _right(labels: keras.KerasTensor, outputs: keras.KerasTensor, target: str) -> keras.KerasTensor:
+    """1 for a right answer and 0 for a wrong one (batch,)."""
+    if target == "gender":
+        return keras.metrics.binary_accuracy(labels[:, :1], outputs)
+    return keras.metrics.sparse_categorical_accuracy(labels[:, :1], outputs)

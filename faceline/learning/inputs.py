@@ -12,7 +12,8 @@ from faceline.datasets import records
 from faceline.datasets.labels import OLDEST
 from faceline.datasets.records import read_manifest, shard_files
 from faceline.datasets.tables import MISSING
-from faceline.errors import SourceError
+from faceline.errors import SettingsError, SourceError
+from faceline.learning import mixup
 from faceline.learning.augmentation import augment
 from faceline.learning.pixels import prepare, scaled
 from faceline.learning.recipe import Recipe
@@ -38,8 +39,14 @@ class Subset:
 
 
 def steps(subset: Subset, recipe: Recipe) -> int:
-    """Batches an epoch of training; the rows that do not fill a last one sit an epoch out."""
-    return subset.rows // min(recipe.batch_size, subset.rows)
+    """Batches an epoch of training; the rows that do not fill a last one sit an epoch out.
+
+    Raises:
+        SettingsError: a batch is larger than the subset.
+    """
+    if recipe.batch_size > subset.rows:
+        raise SettingsError(f"batch_size = {recipe.batch_size}: must be at most {subset.rows}, the rows to train on")
+    return subset.rows // recipe.batch_size
 
 
 def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch: int) -> tf.data.Dataset:
@@ -48,7 +55,6 @@ def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch
     Order and augmentation depend on the recipe's seed, the epoch and the batch's number alone: a training that goes on
     at an epoch sees what it would have seen.
     """
-    size = min(recipe.batch_size, subset.rows)
     names = tf.constant([str(file) for file in subset.files])
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
@@ -56,16 +62,21 @@ def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch
         order = tf.random.experimental.stateless_shuffle(names, [recipe.seed, epoch])
         rows_of_epoch = records.dataset(order).shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
         crops = rows_of_epoch.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
-        return crops.batch(size, drop_remainder=True).enumerate().map(lambda number, batch: (seed, number, batch))
+        numbered = crops.batch(recipe.batch_size, drop_remainder=True).enumerate()
+        return numbered.map(lambda number, batch: (seed, number, batch))
 
     def vary(seed: tf.Tensor, number: tf.Tensor, batch: dict[str, tf.Tensor]) -> Batch:
-        pictures = augment(batch["crop"], recipe.input_size, tf.stack([seed, number]), recipe.augmentation)
-        return scaled(pictures, recipe.grey, recipe.scaling), *_labels(batch, targets)
+        drawn = tf.stack([seed, number])
+        pictures = augment(batch["crop"], recipe.input_size, drawn, recipe.augmentation)
+        labels, weights = _labels(batch, targets)
+        if alpha := recipe.augmentation.mixup:
+            pictures, labels, weights = mixup.mix(pictures, labels, weights, drawn, alpha)
+        return scaled(pictures, recipe.grey, recipe.scaling), labels, weights
 
     batches = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_batches)
     varied = batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality((recipe.epochs - first_epoch) * steps(subset, recipe))
-    return varied.apply(known).prefetch(4)
+    return varied.apply(known).prefetch(4).with_options(_by_rows())
 
 
 def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.Dataset:
@@ -77,7 +88,14 @@ def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.D
     crops = records.dataset(subset.files).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
     batches = crops.batch(recipe.batch_size).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality(math.ceil(subset.rows / recipe.batch_size))
-    return batches.apply(known).prefetch(2)
+    return batches.apply(known).prefetch(2).with_options(_by_rows())
+
+
+def _by_rows() -> tf.data.Options:
+    """Several machines read the same batches and take their rows of each: there are too few files to share them out."""
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return options
 
 
 def _decode(crop_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
