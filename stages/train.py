@@ -1,8 +1,8 @@
 """Train the networks of the chosen recipe and pack them as a bundle.
 
 Reads data/shards (TFRecord) and, from data/store, the checkpoint of a training that was killed; writes models/bundle
-(the networks and card.json) and models/history.csv (a row an epoch: losses, metrics, learning rate). Of several
-machines that train together the first writes. Run it with `dvc repro train`.
+(the networks and card.json) and models/history.csv (a row an epoch: losses, metrics, learning rate).
+Run it with `dvc repro train`.
 """
 
 import shutil
@@ -89,8 +89,6 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
     hardware = devices.choose(hardware_settings, recipe)
     checkpoints = training.checkpoints(store, shards, recipe)
     trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True), hardware)
-    if not hardware.chief:
-        return
     metrics, age_interval = validate(trained, recipe, shards)
     with atomic_directory(output) as folder:
         write_bundle(

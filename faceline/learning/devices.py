@@ -1,4 +1,4 @@
-"""What a training runs on: processor, one GPU, several, or several machines; the numbers it computes in; XLA.
+"""What a training runs on: processor, one GPU or several; the numbers it computes in; whether XLA compiles it.
 
 `auto` takes what is there. TensorFlow is imported inside functions, so that settings can be checked without it.
 """
@@ -16,14 +16,14 @@ from faceline.params import Settings
 if TYPE_CHECKING:
     import tensorflow as tf
 
-TF_CONFIG = "TF_CONFIG"  # the environment's variable that names the machines of a training, and this one's place
+TF_CONFIG = "TF_CONFIG"  # the environment's variable that names the machines of a training
 AMPERE, VOLTA = (8, 0), (7, 0)  # compute capabilities of the first GPUs with bfloat16, and with float16 tensor cores
 
 
 class HardwareSettings(Settings):
     """What the training runs on. Results depend on it by rounding alone, so nothing reruns when it changes."""
 
-    strategy: Literal["auto", "one", "mirrored", "multi_worker"] = "auto"
+    strategy: Literal["auto", "one", "mirrored"] = "auto"  # auto: mirrored where there are several GPUs
     xla: Literal["auto"] | bool = "auto"  # auto: on one GPU, unless the recipe is deterministic
 
 
@@ -32,46 +32,42 @@ class Hardware:
     """What one training runs on.
 
     Attributes:
-        strategy: how TensorFlow spreads each batch; a batch is always all devices' together.
+        strategy: how TensorFlow spreads each batch; a batch is all devices' together.
         policy: Keras's dtype policy.
         xla: what Keras takes as `jit_compile`.
-        chief: whether this process writes what the training leaves.
         told: all of it in a few words.
     """
 
     strategy: "tf.distribute.Strategy"
     policy: str
     xla: Literal["auto"] | bool
-    chief: bool
     told: str
 
 
 def choose(settings: HardwareSettings, recipe: Recipe) -> Hardware:
-    """What to train on; to be called before anything else is asked of TensorFlow, as several machines want it.
+    """What to train on.
 
     Raises:
-        SettingsError: several machines, and TF_CONFIG does not say which; or XLA with several devices.
+        SettingsError: XLA with several devices, a batch that they cannot share evenly, or several machines.
     """
     import tensorflow as tf
 
-    workers, place = _machines()
+    _require_one_machine()
     gpus = tf.config.list_physical_devices("GPU")
-    kind = settings.strategy
-    if kind == "auto":
-        kind = "multi_worker" if workers > 1 else "mirrored" if len(gpus) > 1 else "one"
-    if kind == "multi_worker" and not workers:
-        raise SettingsError(f"hardware.strategy = 'multi_worker': {TF_CONFIG} in the environment must name the workers")
-    if kind != "one" and settings.xla is True:
+    mirrored = settings.strategy == "mirrored" or (settings.strategy == "auto" and len(gpus) > 1)
+    if mirrored and settings.xla is True:
         # Keras compiles a replica's whole step, in which the replicas would have to meet.
-        raise SettingsError(f"hardware.xla = True: not with strategy {kind}, whose devices add up their gradients")
-    strategy = _strategy(kind)
+        raise SettingsError("hardware.xla = True: not with strategy mirrored, whose devices add up their gradients")
+    strategy = _mirrored() if mirrored else tf.distribute.get_strategy()
+    devices = strategy.num_replicas_in_sync
+    if recipe.batch_size % devices:
+        raise SettingsError(f"batch_size = {recipe.batch_size}: must be a multiple of {devices}, the devices it is for")
     # On processors XLA takes half as long again as TensorFlow's own kernels (compact at width 24, bfloat16).
-    fits = bool(gpus) and kind == "one" and not recipe.deterministic
+    fits = bool(gpus) and not mirrored and not recipe.deterministic
     xla: Literal["auto"] | bool = settings.xla if settings.xla != "auto" else "auto" if fits else False
     policy = dtype_policy(recipe.precision)
-    devices = _devices(gpus, strategy.num_replicas_in_sync, workers if kind == "multi_worker" else 0, place)
-    told = f"{devices}, {policy.removeprefix('mixed_')}, {'XLA' if xla else 'no XLA'}"
-    return Hardware(strategy, policy, xla, kind != "multi_worker" or place == 0, told)
+    told = f"{_named(gpus, devices)}, {policy.removeprefix('mixed_')}, {'XLA' if xla else 'no XLA'}"
+    return Hardware(strategy, policy, xla, told)
 
 
 def dtype_policy(precision: Precision) -> str:
@@ -89,39 +85,31 @@ def dtype_policy(precision: Precision) -> str:
     return "mixed_bfloat16" if has else "float32"
 
 
-def _machines() -> tuple[int, int]:
-    """How many machines TF_CONFIG names, 0 where it is absent, and which of them this one is; the chief is 0."""
+def _require_one_machine() -> None:
+    """Refuse what would train on several machines: Keras 3.15 cannot, its fit() breaks over several workers."""
     text = os.environ.get(TF_CONFIG)
     if not text:
-        return 0, 0
+        return
     try:
-        config: dict[str, Any] = json.loads(text)
-        names = [(kind, index) for kind in ("chief", "worker") for index in range(len(config["cluster"].get(kind, ())))]
-        return len(names), names.index((config["task"]["type"], int(config["task"]["index"])))
+        machines = sum(len(json.loads(text)["cluster"].get(kind, ())) for kind in ("chief", "worker"))
     except (ValueError, TypeError, LookupError, AttributeError):
-        wanted = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
-        raise SettingsError(f"{TF_CONFIG} = {text}: must be like {wanted}") from None
+        raise SettingsError(f"{TF_CONFIG} = {text}: not what TensorFlow documents; unset it") from None
+    if machines > 1:
+        raise SettingsError(f"{TF_CONFIG} names {machines} machines, but a training runs on one; unset it")
 
 
-def _strategy(kind: str) -> "tf.distribute.Strategy":
+def _mirrored() -> "tf.distribute.Strategy":
+    """All GPUs; without any, the processor's logical devices."""
     import tensorflow as tf
 
-    if kind == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if kind == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return tf.distribute.get_strategy()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def _devices(gpus: list[Any], replicas: int, workers: int, place: int) -> str:
-    """What there is, in words."""
+def _named(gpus: list[Any], devices: int) -> str:
+    """The devices in words."""
     import tensorflow as tf
 
     if gpus:
-        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-        here = f"{max(1, replicas // max(1, workers))} x {name}"
-    else:
-        here = f"{len(os.sched_getaffinity(0))} CPU cores"
-        here += f" as {replicas} devices" if replicas > 1 and not workers else ""
-    return f"machine {place + 1} of {workers}, {here}" if workers else here
+        return f"{devices} x {tf.config.experimental.get_device_details(gpus[0]).get('device_name', 'GPU')}"
+    return f"{len(os.sched_getaffinity(0))} CPU cores" + (f" as {devices} devices" if devices > 1 else "")

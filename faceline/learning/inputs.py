@@ -76,7 +76,7 @@ def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch
     batches = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_batches)
     varied = batches.map(vary, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality((recipe.epochs - first_epoch) * steps(subset, recipe))
-    return varied.apply(known).prefetch(4).with_options(_by_rows())
+    return varied.apply(known).prefetch(4)
 
 
 def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.Dataset:
@@ -88,14 +88,7 @@ def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.D
     crops = records.dataset(subset.files).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
     batches = crops.batch(recipe.batch_size).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality(math.ceil(subset.rows / recipe.batch_size))
-    return batches.apply(known).prefetch(2).with_options(_by_rows())
-
-
-def _by_rows() -> tf.data.Options:
-    """Several machines read the same batches and take their rows of each: there are too few files to share them out."""
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return options
+    return batches.apply(known).prefetch(2)
 
 
 def _decode(crop_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:

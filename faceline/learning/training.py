@@ -43,8 +43,7 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
     Args:
         store: a folder for the checkpoints; `checkpoints(...)` names it.
         say: is told one line an epoch.
-        hardware: what to train on; by default what there is. On several machines each does the same, and the chief
-            alone writes.
+        hardware: what to train on; by default what there is.
 
     Raises:
         SourceError: the shards hold no TFRecord, or no rows to train on or to validate with.
@@ -103,7 +102,7 @@ def _train_one(
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged
     pace = Pace(entry.name, recipe.epochs, steps, recipe.batch_size, say)
-    watch = _Watch(entry, recipe, model, judged, saved, say, best, progress, pace, hardware.chief)
+    watch = _Watch(entry, recipe, model, judged, saved, say, best, progress, pace)
     if not progress.finished:
         say(f"{entry.name}: {hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
         between = {"on_epoch_begin": watch.begin, "on_train_batch_end": watch.step, "on_epoch_end": watch.end}
@@ -165,6 +164,11 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
     return kind(rate, **options)
 
 
+def _rate(optimizer: keras.Optimizer) -> float:
+    """The learning rate now; over several devices it is more than float() takes."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
 @dataclass
 class _Watch:
     """What happens between steps and epochs: judging, keeping the best, the learning rate, stopping, the checkpoint."""
@@ -178,7 +182,6 @@ class _Watch:
     best: Arrays
     progress: Progress
     pace: Pace
-    writes: bool  # the checkpoint; of several machines one does
 
     def begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """An epoch begins."""
@@ -193,7 +196,7 @@ class _Watch:
     def end(self, epoch: int, logs: dict[str, float]) -> None:
         """An epoch has ended with these means over its batches."""
         progress = self.progress
-        rate = float(self.model.optimizer.learning_rate)
+        rate = _rate(self.model.optimizer)
         judged = self._judge()
         self._require_number(judged["loss"], f"the validation loss is {judged['loss']} after epoch {epoch + 1}")
         progress.epoch = epoch + 1
@@ -203,8 +206,7 @@ class _Watch:
         row = {"network": self.entry.name, "epoch": progress.epoch, **losses, **judged_by, "learning_rate": rate}
         progress.history.append(row)
         self._decide(judged["loss"])
-        if self.writes:
-            checkpoint.save(self.saved, self.model, self.best, progress)
+        checkpoint.save(self.saved, self.model, self.best, progress)
         self.say(self._line(row, scores, self.pace.seconds))
         self.model.stop_training = progress.finished
 
@@ -239,7 +241,7 @@ class _Watch:
         progress.held = 0 if better else progress.held + 1
         if isinstance(schedule, Plateau) and progress.held >= schedule.patience:
             optimizer = self.model.optimizer
-            optimizer.learning_rate = max(float(optimizer.learning_rate) * schedule.factor, schedule.minimum)
+            optimizer.learning_rate = max(_rate(optimizer) * schedule.factor, schedule.minimum)
             progress.held = 0
         stop = progress.waited >= self.recipe.early_stopping.patience
         progress.finished = stop or progress.epoch == self.recipe.epochs
