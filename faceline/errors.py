@@ -36,6 +36,10 @@ class BundleError(FacelineError):
     """A model bundle that is incomplete, altered, or of another version."""
 
 
+class TrainingError(FacelineError):
+    """A training that has gone astray: its loss is no number any more."""
+
+
 class PictureError(Exception):
     """A picture that cannot be used. `reason` is the code a rejected row bears, `detail` is for people."""
 

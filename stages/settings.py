@@ -1,8 +1,9 @@
 """Check every setting of the chosen dataset and recipe, and that the dataset's files are there, before any work.
 
 Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns
-nothing; and network.json, the code of the chosen recipe's networks and its teacher as digests, on which training
-depends (so that a new network or teacher reruns no training of another). Run it with `dvc repro settings`.
+nothing; and network.json, the code of the chosen recipe's networks, its teacher and the bundle it starts from as
+digests, on which training depends (so that a new network or teacher reruns no training of another). Run it with
+`dvc repro settings`.
 """
 
 from collections.abc import Collection
@@ -23,6 +24,8 @@ from faceline.faces.detection import DetectSettings
 from faceline.files import atomic_directory, digest, write_json
 from faceline.gates.expectations import NAMES
 from faceline.learning import networks
+from faceline.learning.card import file_digests
+from faceline.learning.devices import HardwareSettings
 from faceline.learning.recipe import Recipe
 from faceline.learning.teacher import read_answers
 from faceline.parallel import ClusterSettings
@@ -32,6 +35,7 @@ TOP = (
     "dataset",
     "recipe",
     "cluster",
+    "hardware",
     "sample",
     "datasets",
     "shard",
@@ -54,6 +58,7 @@ OF_A_DATASET: dict[str, type[Settings]] = {
 def check(dataset: str, recipe: str) -> Recipe:
     """Read every setting in force; SettingsError names the first section with something wrong in it."""
     read_settings(ClusterSettings, "cluster")
+    read_settings(HardwareSettings, "hardware")
     read_settings(SampleSettings, "sample")
     for stage, model in OF_A_DATASET.items():
         read_settings(model, "datasets", dataset, stage)
@@ -111,7 +116,7 @@ def main(raw: Path, teachers: Path, output: Path) -> None:
         (folder / "checked").write_text("every setting is allowed\n", encoding="utf-8")
         used = sorted({entry.network for entry in recipe.networks})
         digests = {network: networks.source_digest(network) for network in used}
-        write_json(folder / "network.json", {**digests, **taught_by})
+        write_json(folder / "network.json", digests | taught_by | file_digests(recipe))
     click.echo(f"dataset {dataset}, recipe {name}: every setting is allowed")
 
 

@@ -23,6 +23,7 @@ from faceline.faces.detection import DetectSettings
 from faceline.files import atomic_directory, atomic_file, sha256_file
 from faceline.gates.passes import require_pass
 from faceline.learning.card import Constants, DecodeSettings, Shards
+from faceline.learning.devices import HardwareSettings
 from faceline.learning.recipe import Recipe
 from faceline.params import chosen, parse_settings, read_settings, section
 
@@ -78,14 +79,16 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
 
     counts = manifest["label_counts"]["train"]
     require_labels(recipe, name, counts)
+    hardware_settings = read_settings(HardwareSettings, "hardware")
 
     load_tensorflow()
-    from faceline.learning import training
+    from faceline.learning import devices, training
     from faceline.learning.calibration import validate
     from faceline.learning.packing import write_bundle
 
+    hardware = devices.choose(hardware_settings, recipe)
     checkpoints = training.checkpoints(store, shards, recipe)
-    trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True))
+    trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True), hardware)
     metrics, age_interval = validate(trained, recipe, shards)
     with atomic_directory(output) as folder:
         write_bundle(

@@ -1,5 +1,6 @@
 """The networks of a bundle on crops of faces; `faceline.learning.bundle` makes the crops of a picture first."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class CropPredictor:
 
     def __init__(self, path: Path):
         self.card = read_card(path)
-        self._networks = [_load(path, file) for file in self.card.networks]
+        self._networks = [load_network(path, file) for file in self.card.networks]
         side = self.card.crop.size
         signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
         self._run_compiled = tf.function(self._run, input_signature=signature)
@@ -83,12 +84,20 @@ class CropPredictor:
         return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
 
 
-def _load(bundle: Path, entry: NetworkFile) -> keras.Model:
-    """A network of the bundle, checked before it is opened; nothing in it is run that Keras doesn't know."""
+def load_network(bundle: Path, entry: NetworkFile) -> keras.Model:
+    """A network of the bundle, checked before it is opened; nothing in it is run that Keras doesn't know.
+
+    Raises:
+        BundleError: the file is missing, altered or damaged.
+    """
     path = bundle / entry.file
     if path.parent != bundle or not path.is_file():
         raise BundleError(f"{path} is missing; the card names it")
     found = sha256_file(path)
     if found != entry.sha256:
         raise BundleError(f"{path} is not the file that the card names: its SHA-256 is {found}, not {entry.sha256}")
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise BundleError(f"{path} is damaged, no network of Keras: {type(error).__name__}: {first}") from None

@@ -13,7 +13,8 @@ from faceline.datasets import records
 from faceline.datasets.labels import OLDEST
 from faceline.datasets.records import read_manifest, shard_files
 from faceline.datasets.tables import MISSING
-from faceline.errors import SourceError
+from faceline.errors import SettingsError, SourceError
+from faceline.learning import mixup
 from faceline.learning.augmentation import augment
 from faceline.learning.distillation import Lessons
 from faceline.learning.pixels import prepare, scaled
@@ -45,8 +46,14 @@ class Subset:
 
 
 def steps(subset: Subset, recipe: Recipe) -> int:
-    """Batches an epoch of training; the rows that do not fill a last one sit an epoch out."""
-    return subset.rows // min(recipe.batch_size, subset.rows)
+    """Batches an epoch of training; the rows that do not fill a last one sit an epoch out.
+
+    Raises:
+        SettingsError: a batch is larger than the subset.
+    """
+    if recipe.batch_size > subset.rows:
+        raise SettingsError(f"batch_size = {recipe.batch_size}: must be at most {subset.rows}, the rows to train on")
+    return subset.rows // recipe.batch_size
 
 
 def training(
@@ -57,7 +64,6 @@ def training(
     Order and augmentation depend on the recipe's seed, the epoch and the batch's number alone: a training that goes on
     at an epoch sees what it would have seen.
     """
-    size = min(recipe.batch_size, subset.rows)
     names = tf.constant([str(file) for file in subset.files])
     weighted = {name: label_weights(recipe.head(name), subset.label_counts) for name in targets}
     times = repetitions(recipe.sampling, subset.label_counts)
@@ -70,16 +76,20 @@ def training(
             rows = _drawn(rows, recipe.sampling.by, times, seed).take(subset.rows)
         rows_of_epoch = rows.shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
         crops = rows_of_epoch.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
-        return crops.batch(size, drop_remainder=True).enumerate().map(lambda number, batch: (seed, number, batch))
+        numbered = crops.batch(recipe.batch_size, drop_remainder=True).enumerate()
+        return numbered.map(lambda number, batch: (seed, number, batch))
 
     def vary(seed: tf.Tensor, number: tf.Tensor, batch: dict[str, tf.Tensor]) -> Batch:
-        pictures = augment(batch["crop"], recipe.input_size, tf.stack([seed, number]), recipe.augmentation)
+        drawn = tf.stack([seed, number])
+        pictures = augment(batch["crop"], recipe.input_size, drawn, recipe.augmentation)
         labels, weights = _labels(batch, targets)
         for name, by_label in weighted.items():
             if by_label is not None:
                 weights[name] *= tf.gather(by_label, tf.cast(labels[name][:, 0], tf.int64))
         if lessons:
             labels, weights = lessons.join(batch["image_id"], labels, weights)
+        if alpha := recipe.augmentation.mixup:
+            pictures, labels, weights = mixup.mix(pictures, labels, weights, drawn, alpha)
         return scaled(pictures, recipe.grey, recipe.scaling), labels, weights
 
     batches = tf.data.Dataset.range(first_epoch, recipe.epochs).flat_map(epoch_batches)

@@ -19,6 +19,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Scaling = Literal["symmetric", "whitened"]  # of pixels; `faceline.learning.pixels` has the formulas
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]  # what is computed in; weights are float32
 
 
 class NetworkSettings(Settings):
@@ -55,6 +56,20 @@ class NetworkSettings(Settings):
         return self
 
 
+class Jpeg(Settings):
+    """Some training pictures are compressed again before anything else, as pictures from the web have been."""
+
+    share: Share  # of the pictures
+    lowest: Annotated[int, Field(ge=1, le=100)] = 30  # quality is drawn from lowest … highest
+    highest: Annotated[int, Field(ge=1, le=100)] = 95
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest {self.lowest} is above highest {self.highest}")
+        return self
+
+
 class Augmentation(Settings):
     """How training pictures are varied; the defaults leave them as they are. Each range is drawn from uniformly."""
 
@@ -63,24 +78,36 @@ class Augmentation(Settings):
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0  # magnify by 1 - zoom … 1 + zoom
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees either way
     shear: Annotated[float, Field(ge=0, le=45)] = 0.0  # degrees either way
+    translation: Share = 0.0  # shift down or up and across, as a share of the side, either way
     brightness: Share = 0.0  # added, as a share of white, either way
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0  # factor 1 - contrast … 1 + contrast about the picture's mean
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0  # factor 1 - saturation … 1 + saturation
     erase: Annotated[float, Field(ge=0, lt=1)] = 0.0  # side of a square set to mid grey, as a share of the picture's
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # turned by this share of the circle, either way
+    grey: Share = 0.0  # share of the pictures made grey
+    jpeg: Jpeg | None = None
+    mixup: NotNegative = 0.0  # alpha of the Beta distribution that the share of the other picture comes from; 0: none
 
 
 class OptimizerSettings(Settings):
     """The optimizer."""
 
-    name: Literal["adam", "adamw", "rmsprop"]
+    name: Literal["adam", "adamw", "rmsprop", "sgd"]
     learning_rate: Positive
     weight_decay: NotNegative = 0.0  # adamw alone
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # sgd alone
+    nesterov: bool = False  # sgd alone: the momentum looks ahead
+    clip_norm: Positive | None = None  # longest that the gradient of all weights together may be; longer is shortened
     ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None = None  # judge and keep the moving average of the weights
 
     @model_validator(mode="after")
-    def _decay_needs_adamw(self) -> Self:
+    def _fits_the_name(self) -> Self:
         if self.weight_decay and self.name != "adamw":
             raise ValueError("weight_decay belongs to adamw")
+        if (self.momentum or self.nesterov) and self.name != "sgd":
+            raise ValueError("momentum and nesterov belong to sgd")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
         return self
 
 
@@ -136,6 +163,7 @@ class Recipe(Settings):
     grey: bool = False  # one channel instead of three
     scaling: Scaling = "symmetric"  # of pixels: -1 to 1, or whitened picture by picture, as FaceNet takes them
     augmentation: Augmentation = Augmentation()
+    start: Annotated[str, Field(min_length=1)] | None = None  # a bundle's folder, from whose weights to go on
     optimizer: OptimizerSettings
     schedule: Annotated[Constant | Plateau | Cosine, Field(discriminator="name")]
     batch_size: Annotated[int, Field(ge=1)]
@@ -146,7 +174,7 @@ class Recipe(Settings):
     shuffle_buffer: Annotated[int, Field(ge=1)] = 2000  # encoded pictures held for mixing
     seed: int
     deterministic: bool = False  # the same shards and recipe give the same weights; slower
-    precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"  # auto: bfloat16 where the hardware has it
+    precision: Precision = "float32"  # auto: bfloat16 where the hardware has it, float16 on GPUs before that
 
     @property
     def targets(self) -> tuple[str, ...]:
