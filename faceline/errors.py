@@ -36,6 +36,10 @@ class BundleError(FacelineError):
     """A model bundle that is incomplete, altered, or of another version."""
 
 
+class WeightsError(FacelineError):
+    """Pretrained weights that cannot be had: a file missing, damaged or of another network, or nowhere to fetch it."""
+
+
 class PictureError(Exception):
     """A picture that cannot be used. `reason` is the code a rejected row bears, `detail` is for people."""
 

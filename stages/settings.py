@@ -1,8 +1,8 @@
 """Check every setting of the chosen dataset and recipe, and that the dataset's files are there, before any work.
 
 Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns
-nothing; and network.json, the code of the chosen recipe's networks as digests, on which training depends (so that a new
-network reruns no training of another). Run it with `dvc repro settings`.
+nothing; and network.json, code and files of weights of the chosen recipe's networks as digests, on which training
+depends (so that a new network reruns no training of another). Run it with `dvc repro settings`.
 """
 
 from collections.abc import Collection
@@ -86,8 +86,8 @@ def main(raw: Path, output: Path) -> None:
         require_raw(raw / dataset, read_settings(IngestSettings, "datasets", dataset, "ingest"))
     with atomic_directory(output) as folder:
         (folder / "checked").write_text("every setting is allowed\n", encoding="utf-8")
-        used = sorted({entry.network for entry in recipe.networks})
-        write_json(folder / "network.json", {network: networks.source_digest(network) for network in used})
+        digests = {entry.name: networks.digest(entry.network, entry.parsed_arguments) for entry in recipe.networks}
+        write_json(folder / "network.json", digests)
     click.echo(f"dataset {dataset}, recipe {name}: every setting is allowed")
 
 

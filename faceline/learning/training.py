@@ -52,7 +52,7 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say) -> list[Trained]:
 def checkpoints(store: Path, shards: Path, recipe: Recipe) -> Path:
     """The folder in the store for trainings with these shards, this recipe and this code."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
-    architectures = [networks.source_digest(entry.network) for entry in recipe.networks]
+    architectures = [networks.digest(entry.network, entry.parsed_arguments) for entry in recipe.networks]
     parts = [sha256_file(shards / MANIFEST), recipe_digest(recipe), *architectures, keras.__version__, tf.__version__]
     return store / hashlib.sha256(b"\0".join([*code, *map(str.encode, parts)])).hexdigest()[:32]
 
@@ -98,6 +98,8 @@ def _train_one(
     best, progress = checkpoint.restore(saved, model)
     watch = _Watch(entry, recipe, model, inputs.judging(judging, recipe, names), saved, say, best, progress)
     if not progress.finished:
+        trained = sum(variable.numpy().size for variable in model.trainable_variables)
+        say(f"{entry.name}: {model.count_params():,} parameters, {trained:,} of them trained")
         model.fit(
             inputs.training(learning, recipe, names, progress.epoch),
             initial_epoch=progress.epoch,
