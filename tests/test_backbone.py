@@ -94,7 +94,7 @@ def test_weights_come_from_a_file_that_keras_wrote(vgg: keras.Model, tmp_path: P
     source = keras.applications.VGG16(include_top=False, weights=None, input_shape=(64, 64, 3))
     path = tmp_path / f"vgg{ending}"
     source.save_weights(path) if ending == ".weights.h5" else source.save(path)
-    assert initialize(vgg, "vgg16", path) == f"vgg16 starts from the weights in {path}"
+    assert initialize(vgg, "vgg16", path) == f"starts from the weights in {path}"
     for found, wanted in zip(vgg.get_layer("vgg16").get_weights(), source.get_weights(), strict=True):
         assert np.array_equal(found, wanted)
 
@@ -154,8 +154,8 @@ def test_the_first_layers_alone_are_frozen() -> None:
     assert moved == [layer.trainable for layer in normalizations]
 
 
-def test_a_branch_has_its_own_units() -> None:
-    model = make("vgg16", units=7)
+def test_a_branch_has_units_of_its_own() -> None:
+    model = make("vgg16", hidden=7)
     assert model.count_params() == make("vgg16").count_params() - 2 * 513 + 2 * (512 * 7 + 7 + 8)
 
 

@@ -55,7 +55,7 @@ class Arguments(Settings):
     backbone: str
     weights: Literal["imagenet"] | Path | None = None  # None: random ones
     frozen: Literal["none", "all"] | Annotated[int, Field(ge=1)] = "none"  # a number: so many of its first layers
-    units: Annotated[int, Field(ge=1)] | None = None  # of a hidden layer of each target's own; None: there is none
+    hidden: Annotated[int, Field(ge=0, le=4096)] = 0  # units of a dense layer of each target's own; 0: none
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # before the heads
 
     @field_validator("backbone")
@@ -74,7 +74,7 @@ class Arguments(Settings):
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
-    """The backbone's pooled features (batch, channels) for every target, or a branch (batch, units) each.
+    """The backbone's pooled features (batch, channels) for every target, or a branch (batch, hidden) each.
 
     Raises:
         SettingsError: pictures are too small for the backbone, or it has fewer layers than are to be frozen.
@@ -89,12 +89,12 @@ def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Argumen
     # All frozen, it answers as when serving: without dropping blocks, and by the statistics that came with its weights.
     as_served = {"training": False} if arguments.frozen == "all" else {}
     x = layers.GlobalAveragePooling2D()(backbone(prepared(image, kind.preprocessing), **as_served))
-    if arguments.units:
-        return branches(x, targets, arguments.units, arguments.dropout)
+    if arguments.hidden:
+        return branches(x, targets, arguments.hidden, arguments.dropout)
     return dict.fromkeys(targets, layers.Dropout(arguments.dropout)(x))
 
 
-def initialize(model: "keras.Model", arguments: Arguments) -> str:
+def initialize(model: "keras.Model", arguments: Arguments) -> str | None:
     """Put ImageNet's weights, or those of the file, into the backbone.
 
     Raises:
@@ -102,13 +102,13 @@ def initialize(model: "keras.Model", arguments: Arguments) -> str:
     """
     name, weights = arguments.backbone, arguments.weights
     if weights is None:
-        return f"{name} starts from random weights"
+        return None
     backbone = next(layer for layer in model.layers if hasattr(layer, "layers"))
     if weights == "imagenet":
         backbone.set_weights(_downloaded(name, backbone.input_shape[1]))
-        return f"{name} starts from ImageNet's weights"
+        return "starts from ImageNet's weights"
     _load(backbone, Path(weights), f"the weights of {name} without its classifier, as Keras saves them")
-    return f"{name} starts from the weights in {weights}"
+    return f"starts from the weights in {weights}"
 
 
 def _make(name: str, side: int, weights: str | None) -> "keras.Model":

@@ -46,7 +46,7 @@ def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Argumen
     return dict.fromkeys(targets, layers.GlobalAveragePooling2D()(x))
 
 
-def initialize(model: "keras.Model", arguments: Arguments) -> str:
+def initialize(model: "keras.Model", arguments: Arguments) -> str | None:
     """Put the weights of the checkpoint into the network.
 
     Raises:
@@ -56,7 +56,7 @@ def initialize(model: "keras.Model", arguments: Arguments) -> str:
 
     path = arguments.weights
     if path is None:
-        return "ResNet-34 starts from random weights"
+        return None
     state = {name.removeprefix("module."): value for name, value in read_state(path).items()}  # of DataParallel
     variables = _variables(model)
     unknown = [name for name in state if name not in variables and not name.endswith(IGNORED)]
@@ -71,7 +71,7 @@ def initialize(model: "keras.Model", arguments: Arguments) -> str:
             wanted = f"finite numbers, {tuple(variable.shape)}"
             raise WeightsError(f"{path}: {name} is {value.shape} or not finite; expected {wanted}")
         variable.assign(value)
-    return f"ResNet-34 starts from the weights in {path}"
+    return f"starts from the weights in {path}"
 
 
 def _variables(model: "keras.Model") -> dict[str, "keras.Variable"]:

@@ -24,12 +24,12 @@ class Arguments(Settings):
 
     filters: Annotated[int, Field(ge=1, le=256)] = 32  # of the first stage
     stages: Annotated[int, Field(ge=1, le=6)] = 5  # each halves the picture's sides
-    units: Annotated[int, Field(ge=1)] = 128  # of each branch
+    hidden: Annotated[int, Field(ge=1, le=4096)] = 128  # units of the dense layer of each branch
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # in each branch
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
-    """Features (batch, units) of its own for each target."""
+    """Features (batch, hidden) of its own for each target."""
     from keras import layers
 
     x = image
@@ -38,4 +38,4 @@ def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Argumen
         x = layers.BatchNormalization()(x)
         x = layers.MaxPooling2D(2, padding="same")(x)
     x = layers.GlobalAveragePooling2D()(x)
-    return branches(x, targets, arguments.units, arguments.dropout)
+    return branches(x, targets, arguments.hidden, arguments.dropout)

