@@ -40,6 +40,10 @@ class TrainingError(FacelineError):
     """A training that has gone astray: its loss is no number any more."""
 
 
+class WeightsError(FacelineError):
+    """Pretrained weights that cannot be had: a file missing, damaged or of another network, or nowhere to fetch it."""
+
+
 class PictureError(Exception):
     """A picture that cannot be used. `reason` is the code a rejected row bears, `detail` is for people."""
 

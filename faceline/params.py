@@ -7,6 +7,8 @@ A settings class stands beside the code that it sets and derives from `Settings`
 An unknown key or a value out of range raises `SettingsError` naming the key, the value and what is allowed.
 """
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,7 +60,7 @@ def section(*keys: str, path: Path = PARAMS) -> Any:
             there = ", ".join(sorted(map(str, value))) if isinstance(value, dict) else repr(value)
             raise SettingsError(f"{path}: {key!r} is not in {where!r}; allowed: {there}")
         value = value[key]
-    return value
+    return copy.deepcopy(value)
 
 
 def chosen(path: Path = PARAMS) -> tuple[str, str]:
@@ -71,11 +73,16 @@ def chosen(path: Path = PARAMS) -> tuple[str, str]:
 
 def _load(path: Path) -> Any:
     try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return _parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SettingsError(f"{path} is missing; run from the root of the project") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+@functools.lru_cache(maxsize=1)  # a stage reads some twenty sections of one text
+def _parsed(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _inside(place: tuple[int | str, ...], faults: list[Any]) -> bool:

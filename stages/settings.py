@@ -1,9 +1,9 @@
 """Check every setting of the chosen dataset and recipe, and that the dataset's files are there, before any work.
 
 Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns
-nothing; and network.json, the code of the chosen recipe's networks, its teacher and the bundle it starts from as
-digests, on which training depends (so that a new network or teacher reruns no training of another). Run it with
-`dvc repro settings`.
+nothing; and network.json, digests of what the chosen recipe's networks are made from: code, files of weights, a
+teacher, the bundle it starts from. Training depends on it, so that a new network or teacher reruns no training of
+another. Run it with `dvc repro settings`.
 """
 
 from collections.abc import Collection
@@ -114,8 +114,7 @@ def main(raw: Path, teachers: Path, output: Path) -> None:
     taught_by = teacher_digest(recipe, name, teachers)
     with atomic_directory(output) as folder:
         (folder / "checked").write_text("every setting is allowed\n", encoding="utf-8")
-        used = sorted({entry.network for entry in recipe.networks})
-        digests = {network: networks.source_digest(network) for network in used}
+        digests = {entry.name: networks.digest(entry.network, entry.parsed_arguments) for entry in recipe.networks}
         write_json(folder / "network.json", digests | taught_by | file_digests(recipe))
     click.echo(f"dataset {dataset}, recipe {name}: every setting is allowed")
 

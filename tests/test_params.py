@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from faceline.errors import SettingsError
-from faceline.params import Settings, chosen, parse_settings, read_settings
+from faceline.params import Settings, chosen, parse_settings, read_settings, section
 
 
 class Toy(Settings):
@@ -77,3 +77,10 @@ def test_a_file_that_cannot_be_read(params: Path, text: bytes | None, message: s
         params.write_bytes(text)
     with pytest.raises(SettingsError, match=message):
         chosen(params)
+
+
+def test_settings_are_read_anew_and_are_the_readers_own(params: Path) -> None:
+    section("datasets", "a", path=params)["toy"] = None
+    assert section("datasets", "a", path=params) == {"toy": {"size": 3}}
+    params.write_text("datasets: {a: {toy: {size: 4}}}")
+    assert section("datasets", "a", path=params) == {"toy": {"size": 4}}

@@ -94,6 +94,22 @@ def test_every_recipe_is_allowed_and_its_networks_are_known(params: Path, recipe
     assert digests
 
 
+def test_a_file_of_weights_is_asked_for_before_any_work_and_counts_by_its_content(params: Path) -> None:
+    change(params, "recipe", "system-a")
+    entry = {"network": "resnet34", "arguments": {"weights": "weights.pt"}, "targets": {"age": {"loss": "mse"}}}
+    change(params, "recipes.system-a.networks", [entry])
+    result = run()
+    assert result.exit_code == 2
+    assert "weights.pt is missing; resnet34 starts from the weights in it" in result.output
+    digests = []
+    for content in (b"one", b"other"):
+        Path("weights.pt").write_bytes(content)
+        assert run().exit_code == 0
+        digests.append(read_json(params.parent / "settings" / "network.json"))
+    assert list(digests[0]) == ["resnet34-age"]
+    assert digests[0] != digests[1]
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -107,7 +123,11 @@ def test_every_recipe_is_allowed_and_its_networks_are_known(params: Path, recipe
         ("datasets.sample.split.fractions.train", 0.9, "add up to 1.2; they must add up to 1"),
         ("datasets.sample.gates.crop.max_rejected", 1.5, "gates.crop.max_rejected = 1.5"),
         ("datasets.sample.ingest.sources", [], "datasets.sample.ingest.sources"),
-        ("recipes.compact.networks", [{"network": "vgg99", "targets": {}}], "no such network; allowed: compact"),
+        (
+            "recipes.compact.networks",
+            [{"network": "vgg99", "targets": {}}],
+            "no such network; allowed: backbone, compact",
+        ),
         ("hardware.strategy", "cluster", "hardware.strategy = 'cluster'"),
         ("hardware.xla", "maybe", "hardware.xla"),
         ("recipes.compact.start", "models/other", "models/other/card.json is missing"),

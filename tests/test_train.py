@@ -89,6 +89,8 @@ def test_a_killed_training_goes_on_to_the_same_end(
     assert [line.split(", ")[0] for line in said if "validation" in line] == [
         f"system_d-age-gender: epoch {epoch}/3" for epoch in (1, 2, 3)
     ]
+    parameters = f"system_d-age-gender: {resumed.model.count_params():,} parameters"
+    assert sum(line.startswith(parameters) for line in said) == 2  # said again by the one that goes on
     assert same(resumed.model, whole.model)
     assert resumed.history == whole.history
 

@@ -67,7 +67,7 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
 def checkpoints(store: Path, shards: Path, recipe: Recipe) -> Path:
     """The folder in the store for trainings with these shards, this recipe and its teacher, and this code."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
-    architectures = [networks.source_digest(entry.network) for entry in recipe.networks]
+    architectures = [networks.digest(entry.network, entry.parsed_arguments) for entry in recipe.networks]
     parts = [sha256_file(shards / MANIFEST), recipe_digest(recipe), *architectures, keras.__version__, tf.__version__]
     parts += [*file_digests(recipe).values(), *([digest(recipe.distill.teacher)] if recipe.distill else [])]
     return store / hashlib.sha256(b"\0".join([*code, *map(str.encode, parts)])).hexdigest()[:32]
@@ -110,6 +110,8 @@ def _train_one(
     pace = Pace(entry.name, recipe.epochs, steps, recipe.batch_size, say)
     watch = _Watch(entry, recipe, model, judged, saved, say, best, progress, pace)
     if not progress.finished:
+        trained = sum(variable.numpy().size for variable in model.trainable_variables)
+        say(f"{entry.name}: {model.count_params():,} parameters, {trained:,} of them trained")
         say(f"{entry.name}: {hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
         between = {"on_epoch_begin": watch.begin, "on_train_batch_end": watch.step, "on_epoch_end": watch.end}
         model.fit(

@@ -9,17 +9,21 @@ A module `<name>.py` here is an architecture that a recipe can choose. It has
 
 `build` takes a symbolic image (batch, side, side, channels), scaled as the recipe says, and gives what the head of each
 target starts from, (batch, n). `initialize` puts pretrained weights into a model that holds what `build` built, before
-its first epoch, and says in a few words what it put there. Modules import Keras inside these functions, so that
-settings can be checked without it; modules with a leading underscore are shared parts.
+its first epoch, and says in a few words what it put there. An argument that is a Path is a file of such weights.
+Modules import Keras inside these functions, so that settings can be checked without it; modules with a leading
+underscore are shared parts.
 """
 
 import hashlib
 import importlib
 import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from faceline.errors import WeightsError
+from faceline.files import sha256_file
 from faceline.params import Settings
 
 if TYPE_CHECKING:
@@ -55,7 +59,21 @@ def load(name: str) -> Network:
     return cast(Network, importlib.import_module(f"{__name__}.{name}"))
 
 
-def source_digest(name: str) -> str:
-    """SHA-256 over the source of an architecture and of the shared parts: what its weights depend on."""
-    files = [Path(__path__[0]) / f"{name}.py", *sorted(Path(__path__[0]).glob("_*.py"))]
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+def digest(name: str, arguments: Settings) -> str:
+    """SHA-256 over what an architecture's weights depend on: its source, its shared parts, its files of weights.
+
+    Raises:
+        WeightsError: a file of weights is missing.
+    """
+    files = [path for _, path in arguments if isinstance(path, Path)]
+    if missing := [path for path in files if not path.is_file()]:
+        raise WeightsError(f"{missing[0]} is missing; {name} starts from the weights in it")
+    code = [file.read_bytes() for file in sorted(_sources(Path(__path__[0]) / f"{name}.py"))]
+    return hashlib.sha256(b"\0".join([*code, *(sha256_file(path).encode() for path in files)])).hexdigest()
+
+
+def _sources(file: Path) -> set[Path]:
+    """`file` and the shared parts that it names, directly or through others."""
+    words = set(re.findall(r"\w+", file.read_text(encoding="utf-8")))
+    named = {part for part in file.parent.glob("_*.py") if part.stem in words - {"__init__"}} - {file}
+    return {file}.union(*(_sources(part) for part in named))
