@@ -11,9 +11,11 @@ from faceline.errors import BundleError
 from faceline.files import sha256_file
 from faceline.learning import heads
 from faceline.learning.card import NetworkFile, read_card
+from faceline.learning.forest_head import ForestHead
 from faceline.learning.pixels import prepare
 
 BATCH = 128  # crops a call of the networks
+LAYERS = {"ForestHead": ForestHead}  # the project's own, which a network's file may name
 
 
 @dataclass(frozen=True)
@@ -87,4 +89,4 @@ def _load(bundle: Path, entry: NetworkFile) -> keras.Model:
     found = sha256_file(path)
     if found != entry.sha256:
         raise BundleError(f"{path} is not the file that the card names: its SHA-256 is {found}, not {entry.sha256}")
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    return keras.saving.load_model(path, custom_objects=LAYERS, compile=False, safe_mode=True)

@@ -10,6 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from faceline.datasets import labels
 from faceline.learning import networks
+from faceline.learning.forest import Forest
+from faceline.learning.oversampling import Smote
 from faceline.params import Settings, parse_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -60,11 +62,29 @@ class Targets(Settings):
         return self
 
 
+Learner = Annotated[Forest | Smote, Field(discriminator="learner")]
+
+
+class Refit(Settings):
+    """What learns a head anew on the network's features, after its training; a head that is absent stays as trained."""
+
+    age: Forest | None = None
+    gender: Learner | None = None
+    race: Learner | None = None
+
+    @property
+    def learners(self) -> dict[str, Forest | Smote]:
+        """The learners present, by target."""
+        found = {name: getattr(self, name) for name in labels.TARGETS}
+        return {name: learner for name, learner in found.items() if learner is not None}
+
+
 class NetworkSettings(Settings):
-    """One network: its architecture, the arguments of it, and its heads."""
+    """One network: its architecture, the arguments of it, its heads, and what learns these anew in the end."""
 
     network: str
     targets: Targets
+    refit: Refit = Refit()
     arguments: dict[str, Any] = Field(default_factory=dict)  # what the architecture's own settings allow
 
     @property
@@ -91,6 +111,8 @@ class NetworkSettings(Settings):
         can = networks.load(self.network).TARGETS
         if not set(self.targets.names) <= set(can):
             raise ValueError(f"the targets of {self.network} can be {', '.join(can)}")
+        if not set(self.refit.learners) <= set(self.targets.names):
+            raise ValueError(f"refit can be of the network's own targets, {', '.join(self.targets.names)}")
         return self
 
 

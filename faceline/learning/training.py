@@ -1,7 +1,8 @@
 """Training the networks of a recipe on shards, resumably.
 
 After each epoch the network is judged on the validation shard, with the moving average of its weights where the recipe
-keeps one. The weights with the lowest validation loss are what a training gives.
+keeps one. The weights with the lowest validation loss are what a training gives, with the heads that the recipe wants
+learned anew on them (`refit`).
 """
 
 import hashlib
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from faceline.datasets.records import MANIFEST
 from faceline.files import sha256_file
-from faceline.learning import checkpoint, heads, inputs, networks
+from faceline.learning import checkpoint, heads, inputs, networks, refit
 from faceline.learning.checkpoint import Arrays, Progress
 from faceline.learning.inputs import Subset
 from faceline.learning.recipe import Cosine, NetworkSettings, Plateau, Recipe, recipe_digest
@@ -26,7 +27,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: float32, with its best weights; and a row an epoch, as in history.csv."""
+    """A trained network: float32, with its best weights and refitted heads; and a row an epoch, as in history.csv."""
 
     settings: NetworkSettings
     model: keras.Model
@@ -91,6 +92,7 @@ def _train_one(
     learning, judging = subsets
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
     model = build(entry, recipe, precision(recipe))
+    refit.require_room(model, entry, learning.rows)
     _compile(model, entry, recipe, steps)
     saved = store / f"{entry.name}.npz"
     if said := networks.initialize(entry.network, model, entry.parsed_arguments):
@@ -109,7 +111,7 @@ def _train_one(
         )
     result = build(entry, recipe)
     result.set_weights(watch.best)
-    return Trained(entry, result, progress.history)
+    return Trained(entry, refit.refit(result, entry, recipe, learning, say), progress.history)
 
 
 def _compile(model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int) -> None:
