@@ -1,3 +1,5 @@
+"""Forests as arrays and as a layer answer as scikit-learn's do, and are saved without pickles."""
+
 import zipfile
 from pathlib import Path
 from typing import Any

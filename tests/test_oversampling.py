@@ -1,3 +1,5 @@
+"""Heads learned on oversampled features, and the codes that are too rare for it."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Second-stage learners in the place of heads: their rows, their features, killed trainings, bundles, bad settings."""
+
 from pathlib import Path
 from typing import Any
 

@@ -20,8 +20,6 @@ from faceline.learning.recipe import NetworkSettings, Recipe
 
 LARGEST = 4 << 30  # bytes that features may take
 
-Say = Callable[[str], None]
-
 
 def require_room(model: keras.Model, entry: NetworkSettings, rows: int) -> None:
     """Refuse features of so many training rows that they would not fit into memory; SMOTE multiplies them.
@@ -37,7 +35,9 @@ def require_room(model: keras.Model, entry: NetworkSettings, rows: int) -> None:
             raise SettingsError(f"{entry.name}: refit.{target}: {taken}; at most {LARGEST / 2**30:.0f} GiB are allowed")
 
 
-def refit(model: keras.Model, entry: NetworkSettings, recipe: Recipe, train: Subset, say: Say) -> keras.Model:
+def refit(
+    model: keras.Model, entry: NetworkSettings, recipe: Recipe, train: Subset, say: Callable[[str], None]
+) -> keras.Model:
     """The trained network with the heads of `entry.refit` in the place of its own; `model` itself where there are none.
 
     Args:
@@ -57,7 +57,7 @@ def refit(model: keras.Model, entry: NetworkSettings, recipe: Recipe, train: Sub
             if isinstance(learner, Forest):
                 trees = forest.grow(learner, target, *rows, recipe.seed)
                 forests[target] = ForestHead.of(trees, source.shape[-1], target)(source)
-                told = f"a forest of {learner.trees} trees, {len(trees.values):,} nodes, {trees.size / 1e6:.1f} MB"
+                told = f"a forest of {learner.trees} trees, {len(trees.values):,} nodes, {trees.size / 1e6:.2f} MB"
             else:
                 weights = oversampling.learn_head(learner, target, *rows, recipe.seed)
                 model.get_layer(target).set_weights(weights)
