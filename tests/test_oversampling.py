@@ -12,7 +12,7 @@ FEATURES = 4
 def rows(counts: dict[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Features whose mean is the code, apart by about one deviation; one of them is always 0."""
     labels = np.repeat(list(counts), list(counts.values()))
-    features = np.random.default_rng(seed).normal(size=(len(labels), FEATURES)) * 3 + labels[:, None] * 2
+    features = np.random.default_rng(seed).normal(size=(len(labels), FEATURES)) * 3 + labels[:, None] * 2 + 10
     features[:, 1] = 0
     return features.astype(np.float32), labels
 
