@@ -30,32 +30,32 @@ def conditioned(**given: Any) -> dict[str, Any]:
 def test_years_follow_from_what_the_output_is() -> None:
     outputs = np.zeros((1, 117), np.float32)
     outputs[0, [20, 30]] = 0.5
-    assert heads.years(outputs, Age(loss="mean_variance")).tolist() == [25]
-    assert heads.years(np.array([[31.5], [-2.0]], np.float32), Age(loss="huber")).tolist() == [31.5, 0]
+    assert heads.years(outputs, Age(loss="mean_variance").answers).tolist() == [25]
+    assert heads.years(np.array([[31.5], [-2.0]], np.float32), Age(loss="huber").answers).tolist() == [31.5, 0]
     older = (np.arange(116) < 25).astype(np.float32)[None]
-    assert heads.years(older, Age(loss="ordinal")).tolist() == [25]
+    assert heads.years(older, Age(loss="ordinal").answers).tolist() == [25]
     for head, output in (
         (Age(loss="dldl"), outputs),
         (Age(loss="mae"), outputs[:, 20:21]),
         (Age(loss="ordinal"), older),
     ):
         told = float(heads.expected(tf.constant(output), head)[0, 0])
-        assert told == pytest.approx(float(heads.years(output, head)[0]))
+        assert told == pytest.approx(float(heads.years(output, head.answers)[0]))
 
 
 def test_a_distribution_follows_from_ordinal_outputs() -> None:
     older = np.interp(np.arange(116), [19, 40], [1, 0])[None]
     older[0, 30] += 0.1  # out of order
-    found = heads.distribution(older, Age(loss="ordinal"))
+    found = heads.distribution(older, Age(loss="ordinal").answers)
     assert found is not None
     assert found.shape == (1, 117)
     assert found.min() == 0
     assert found.sum() == pytest.approx(1)
     assert float(found[0] @ np.arange(117)) == pytest.approx(30, abs=0.5)
-    certain = heads.distribution((np.arange(116) < 25)[None].astype(float), Age(loss="ordinal"))
+    certain = heads.distribution((np.arange(116) < 25)[None].astype(float), Age(loss="ordinal").answers)
     assert certain is not None
     assert certain.argmax() == 25
-    assert heads.distribution(older, Age(loss="mse")) is None
+    assert heads.distribution(older, Age(loss="mse").answers) is None
 
 
 def test_the_ordinal_head_has_one_weight_vector_and_falls_with_age() -> None:
@@ -157,5 +157,5 @@ def test_a_bundle_answers_as_the_network_that_was_packed(
     assert answers.age is not None
     assert answers.age.shape == (3,)
     assert outputs["age"].shape[1] == {"ordinal": 116, "huber": 1, "mean_variance": 117}[age["loss"]]
-    assert np.allclose(answers.age, heads.years(outputs["age"], Age(**age)))
+    assert np.allclose(answers.age, heads.years(outputs["age"], Age(**age).answers))
     assert (answers.age >= 0).all() and (answers.age <= 116).all()

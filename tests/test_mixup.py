@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from faceline.learning import heads, mixup
-from faceline.learning.recipe import Age, Gender
+from faceline.learning import losses, mixup
+from faceline.learning.targets import Age, Gender
 
 SEED = tf.constant([1, 3], tf.int64)
 ROWS = 64
@@ -34,12 +34,12 @@ def test_pictures_are_mixed_as_their_labels_are() -> None:
 def test_the_loss_is_mixed_from_those_against_both_labels() -> None:
     labels = np.array([[30.0, 50.0, 0.75]], np.float32)
     outputs = np.array([[20.0]], np.float32)
-    found = mixup.mixed_loss(heads.loss(Age(loss="mae")))(tf.constant(labels), tf.constant(outputs))
+    found = mixup.mixed_loss(losses.loss(Age(loss="mae")))(tf.constant(labels), tf.constant(outputs))
     assert found.numpy().tolist() == pytest.approx([0.75 * 10 + 0.25 * 30])
 
 
 def test_of_a_cross_entropy_that_is_the_mixing_of_the_labels() -> None:
-    loss, outputs = heads.loss(Gender(loss="crossentropy")), tf.constant([[0.3]])
+    loss, outputs = losses.loss(Gender(loss="crossentropy")), tf.constant([[0.3]])
     found = mixup.mixed_loss(loss)(tf.constant([[1.0, 0.0, 0.6]]), outputs)
     assert float(found[0]) == pytest.approx(-0.6 * np.log(0.3) - 0.4 * np.log(0.7), rel=1e-4)
 
@@ -68,7 +68,7 @@ def test_labels_of_several_columns_stay_together() -> None:
 
 def test_a_picture_that_is_not_mixed_has_its_own_loss() -> None:
     labels, outputs = tf.constant([[30.0], [40.0]]), tf.constant([[20.0], [45.0]])
-    loss = heads.loss(Age(loss="mae"))
+    loss = losses.loss(Age(loss="mae"))
     _, twice, _ = mixup.unmixed(tf.zeros((2, 1)), {"age": labels}, {"age": tf.ones(2)})
     assert np.array_equal(mixup.mixed_loss(loss)(twice["age"], outputs), loss(labels, outputs))
 

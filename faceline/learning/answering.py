@@ -12,9 +12,11 @@ from faceline.errors import BundleError
 from faceline.files import sha256_file
 from faceline.learning import heads
 from faceline.learning.card import NetworkFile, read_card
+from faceline.learning.forest_head import ForestHead
 from faceline.learning.pixels import prepare
 
 BATCH = 128  # crops a call of the networks
+LAYERS = {"ForestHead": ForestHead, "Ordinal": heads.Ordinal}  # the project's own, which a network's file may name
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class CropPredictor:
         return {name: output for answer in answers for name, output in answer.items()}
 
     def _ages(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        years = heads.years(outputs, self.card.recipe.settings.age_head).astype(np.float32)
+        years = heads.years(outputs, self.card.recipe.settings.age_answers).astype(np.float32)
         half_width = np.float32(self.card.age_interval.half_width if self.card.age_interval else np.nan)
         return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
 
@@ -97,7 +99,7 @@ def load_network(bundle: Path, entry: NetworkFile) -> keras.Model:
     if found != entry.sha256:
         raise BundleError(f"{path} is not the file that the card names: its SHA-256 is {found}, not {entry.sha256}")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return keras.saving.load_model(path, custom_objects=LAYERS, compile=False, safe_mode=True)
     except (ValueError, TypeError, LookupError, AttributeError, OSError, zipfile.BadZipFile) as error:
         first = next(iter(str(error).splitlines()), "")
         raise BundleError(f"{path} is damaged, no network of Keras: {type(error).__name__}: {first}") from None

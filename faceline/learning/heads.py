@@ -14,12 +14,11 @@ from keras import ops
 
 from faceline.datasets.labels import AGE_BINS, OLDEST, RACES
 from faceline.learning.losses import expectation
-from faceline.learning.targets import Age, Gender, Head, Targets
+from faceline.learning.targets import Age, AgeAnswers, Gender, Head, Targets
 
 METRICS = {"age": "mae", "gender": "accuracy", "race": "accuracy"}
 
 
-@keras.saving.register_keras_serializable(package="faceline")
 class Ordinal(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
     """The probabilities (batch, 116) of being older than 0, 1, … 115 years: one weight vector, a bias for each age.
 
@@ -70,22 +69,22 @@ def scores(judged: Mapping[str, float], targets: Sequence[str]) -> dict[str, flo
     return {name: judged[name if len(targets) > 1 else METRICS[target]] for target, name in names.items()}
 
 
-def years(outputs: np.ndarray, head: Age) -> np.ndarray:
-    """Ages in years (n,) from the outputs (n, k) of an age head."""
-    if head.answers == "number":
+def years(outputs: np.ndarray, answers: AgeAnswers) -> np.ndarray:
+    """Ages in years (n,) from outputs (n, k) of that kind."""
+    if answers == "number":
         ages: np.ndarray = outputs[:, 0]
-    elif head.answers == "ordinal":
+    elif answers == "ordinal":
         ages = outputs.sum(axis=1)
     else:
         ages = outputs @ np.arange(AGE_BINS, dtype=np.float32)
     return ages.clip(min=0)
 
 
-def distribution(outputs: np.ndarray, head: Age) -> np.ndarray | None:
-    """Probabilities of the one-year bins (n, 117) from the outputs of an age head; None if it answers with a number."""
-    if head.answers == "number":
+def distribution(outputs: np.ndarray, answers: AgeAnswers) -> np.ndarray | None:
+    """Probabilities of the one-year bins (n, 117) from outputs (n, k) of that kind; None if they are numbers."""
+    if answers == "number":
         return None
-    if head.answers == "distribution":
+    if answers == "distribution":
         return outputs
     edges = np.pad(outputs, ((0, 0), (1, 0)), constant_values=1)  # older than -1 for certain
     falls = -np.diff(edges, axis=1, append=0).clip(max=0)  # biases that rise somewhere would give a negative one

@@ -12,7 +12,9 @@ from pydantic import Field, field_validator, model_validator
 
 from faceline.datasets import labels
 from faceline.learning import networks
-from faceline.learning.targets import Age, Head, Targets
+from faceline.learning.forest import Forest
+from faceline.learning.oversampling import Smote
+from faceline.learning.targets import AgeAnswers, Head, Targets
 from faceline.params import Settings, parse_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,11 +24,29 @@ Scaling = Literal["symmetric", "whitened"]  # of pixels; `faceline.learning.pixe
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]  # what is computed in; weights are float32
 
 
+Learner = Annotated[Forest | Smote, Field(discriminator="learner")]
+
+
+class Refit(Settings):
+    """What learns a head anew on the network's features, after its training; a head that is absent stays as trained."""
+
+    age: Forest | None = None
+    gender: Learner | None = None
+    race: Learner | None = None
+
+    @property
+    def learners(self) -> dict[str, Forest | Smote]:
+        """The learners present, by target."""
+        found = {name: getattr(self, name) for name in labels.TARGETS}
+        return {name: learner for name, learner in found.items() if learner is not None}
+
+
 class NetworkSettings(Settings):
-    """One network: its architecture, the arguments of it, and its heads."""
+    """One network: its architecture, the arguments of it, its heads, and what learns these anew in the end."""
 
     network: str
     targets: Targets
+    refit: Refit = Refit()
     arguments: dict[str, Any] = Field(default_factory=dict)  # what the architecture's own settings allow
 
     @property
@@ -53,6 +73,8 @@ class NetworkSettings(Settings):
         can = networks.load(self.network).TARGETS
         if not set(self.targets.names) <= set(can):
             raise ValueError(f"the targets of {self.network} can be {', '.join(can)}")
+        if not set(self.refit.learners) <= set(self.targets.names):
+            raise ValueError(f"refit can be of the network's own targets, {', '.join(self.targets.names)}")
         return self
 
 
@@ -188,9 +210,10 @@ class Recipe(Settings):
         return next(head for head in found if head is not None)
 
     @property
-    def age_head(self) -> Age:
-        """The head of age, which is one of `targets`."""
-        return next(network.targets.age for network in self.networks if network.targets.age is not None)
+    def age_answers(self) -> AgeAnswers:
+        """What the output for age is, which is one of `targets`; a forest answers with a number."""
+        found = ((entry.refit.age, entry.targets.age) for entry in self.networks)
+        return next("number" if forest else head.answers for forest, head in found if head is not None)
 
     @property
     def channels(self) -> int:

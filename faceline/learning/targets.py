@@ -17,6 +17,9 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 Cap = Annotated[float, Field(ge=1)]
 Target = Literal["age", "gender", "race"]
 RaceName = Literal["white", "black", "asian", "indian", "other"]
+# What an output for age is: years (n, 1); a distribution over one-year bins (n, 117); or the probabilities of being
+# older than 0, 1, … 115 years (n, 116).
+AgeAnswers = Literal["number", "distribution", "ordinal"]
 
 
 class LabelDistributionSmoothing(Settings):
@@ -46,10 +49,8 @@ class Age(_OfAHead):
     label_distribution_smoothing: LabelDistributionSmoothing | None = None
 
     @property
-    def answers(self) -> Literal["number", "distribution", "ordinal"]:
-        """What the output is: years (n, 1); a distribution over one-year bins (n, 117); or the probabilities of being
-        older than 0, 1, … 115 years (n, 116).
-        """
+    def answers(self) -> AgeAnswers:
+        """What the output of the head is."""
         if self.loss == "ordinal":
             return "ordinal"
         return "number" if self.loss in ("mae", "mse", "huber") else "distribution"

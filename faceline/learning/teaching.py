@@ -12,7 +12,6 @@ from faceline.faces.decoding import PIXELS_LIMIT, decode
 from faceline.learning import heads
 from faceline.learning.answering import CropPredictor
 from faceline.learning.recipe import Recipe
-from faceline.learning.targets import Age
 from faceline.learning.teacher import Teacher, read_answers, write_answers
 
 SUBSET = "train"
@@ -71,8 +70,7 @@ def teacher_of(recipe: Recipe, shards: Path, store: Path, say: Callable[[str], N
 
 def _answers(outputs: np.ndarray, recipe: Recipe, target: str) -> np.ndarray:
     """A head's outputs as a table holds them: ages as a distribution where the head gives one, else in years."""
-    head = recipe.head(target)
-    if not isinstance(head, Age):
+    if target != "age":
         return outputs
-    distribution = heads.distribution(outputs, head)
-    return heads.years(outputs, head)[:, None] if distribution is None else distribution
+    distribution = heads.distribution(outputs, recipe.age_answers)
+    return heads.years(outputs, recipe.age_answers)[:, None] if distribution is None else distribution

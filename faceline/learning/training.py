@@ -1,7 +1,8 @@
 """Training the networks of a recipe on shards, resumably.
 
 After each epoch the network is judged on the validation shard, with the moving average of its weights where the recipe
-keeps one. The weights with the lowest validation loss are what a training gives.
+keeps one. The weights with the lowest validation loss are what a training gives, with the heads that the recipe wants
+learned anew on them (`refit`).
 """
 
 import hashlib
@@ -17,7 +18,7 @@ import tensorflow as tf
 from faceline.datasets.records import MANIFEST
 from faceline.errors import TrainingError
 from faceline.files import digest, sha256_file
-from faceline.learning import checkpoint, devices, heads, inputs, mixup, networks, starting, teaching
+from faceline.learning import checkpoint, devices, heads, inputs, mixup, networks, refit, starting, teaching
 from faceline.learning.card import file_digests
 from faceline.learning.checkpoint import Arrays, Progress
 from faceline.learning.devices import Hardware, HardwareSettings
@@ -32,7 +33,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: float32, with its best weights; and a row an epoch, as in history.csv."""
+    """A trained network: float32, with its best weights and refitted heads; and a row an epoch, as in history.csv."""
 
     settings: NetworkSettings
     model: keras.Model
@@ -101,6 +102,7 @@ def _train_one(
     saved = store / f"{entry.name}.npz"
     with hardware.strategy.scope():
         model = build(entry, recipe, hardware.policy)
+        refit.require_room(model, entry, learning.rows)
         _compile(model, entry, recipe, steps, hardware.xla)
         if said := _initialize(model, entry, recipe):
             say(f"{entry.name}: {said}")
@@ -125,7 +127,7 @@ def _train_one(
         )
     result = build(entry, recipe)
     result.set_weights(watch.best)
-    return Trained(entry, result, progress.history)
+    return Trained(entry, refit.refit(result, entry, recipe, learning, say), progress.history)
 
 
 def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> str | None:
