@@ -26,7 +26,7 @@ def until(look: Callable[[], Any], within: float = SOON) -> Any:
 
 @contextmanager
 def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A program in a session of its own; it and its children there are killed and waited for, however the block ends.
+    """A program in a session of its own; if it still runs when the block ends, in whatever way, all of it is killed.
 
     One that a failed test left behind would fail another test, wherever the garbage collector finds it.
     """
@@ -34,9 +34,9 @@ def running(*command: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        with suppress(ProcessLookupError):
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+            process.wait()
 
 
 def working_in(folder: Path, text: str = "") -> list[psutil.Process]:
