@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from pipelines import place
 from pipelines.project import Project
 from pipelines.rebuild import rebuild
+from tests.e2e.processes import SOON
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 STAGES = ["prepare", "gate@prepare", "left", "right", "report"]
@@ -205,5 +206,5 @@ def test_two_runs_in_one_folder_never_meet(built_toy: Path) -> None:
         waiting.start()
         time.sleep(4)
         assert not results
-    waiting.join(60)
+    waiting.join(SOON)
     assert results and results[0][0].is_completed()
