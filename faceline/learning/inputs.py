@@ -1,4 +1,4 @@
-"""The input pipelines: shards streamed from TFRecord, decoded in parallel, prefetched; no set is held in memory."""
+"""The input pipelines: shards streamed, decoded in parallel, prefetched; no set is held in memory."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from faceline.datasets import records
 from faceline.datasets.labels import OLDEST
-from faceline.datasets.records import read_manifest, shard_files
+from faceline.datasets.records import Format, read_manifest, shard_files
 from faceline.datasets.tables import MISSING
 from faceline.errors import SourceError
 from faceline.learning.augmentation import augment
@@ -22,19 +22,21 @@ Batch = tuple[tf.Tensor, dict[str, tf.Tensor], dict[str, tf.Tensor]]  # inputs, 
 
 @dataclass(frozen=True)
 class Subset:
-    """A subset of the shards: its TFRecord files, its rows, and the pixels a side of its crops."""
+    """A subset of the shards: its files and their format, its rows, and the pixels a side of its crops."""
 
     files: tuple[Path, ...]
+    form: Format
     rows: int
     crop_size: int
 
     @classmethod
     def of(cls, shards: Path, name: str) -> Self:
-        """The subset called `name`; SourceError if it is empty or not there as TFRecord."""
+        """The subset called `name`, as TFRecord where there is some; SourceError if it is empty."""
         manifest = read_manifest(shards)
         if not manifest["rows"][name]:
             raise SourceError(f"{shards} has no rows in {name}")
-        return cls(tuple(shard_files(shards, name, "tfrecord")), manifest["rows"][name], manifest["crop_size"])
+        form: Format = "tfrecord" if "tfrecord" in manifest["formats"] else "parquet"
+        return cls(tuple(shard_files(shards, name, form)), form, manifest["rows"][name], manifest["crop_size"])
 
 
 def steps(subset: Subset, recipe: Recipe) -> int:
@@ -54,8 +56,9 @@ def training(subset: Subset, recipe: Recipe, targets: Sequence[str], first_epoch
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         seed = recipe.seed + epoch * 1_000_003
         order = tf.random.experimental.stateless_shuffle(names, [recipe.seed, epoch])
-        rows_of_epoch = records.dataset(order).shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
-        crops = rows_of_epoch.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
+        rows = records.rows(order, subset.form)
+        mixed = rows.shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+        crops = mixed.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
         return crops.batch(size, drop_remainder=True).enumerate().map(lambda number, batch: (seed, number, batch))
 
     def vary(seed: tf.Tensor, number: tf.Tensor, batch: dict[str, tf.Tensor]) -> Batch:
@@ -74,17 +77,16 @@ def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.D
     def plain(batch: dict[str, tf.Tensor]) -> Batch:
         return prepare(batch["crop"], recipe.input_size, recipe.grey, recipe.scaling), *_labels(batch, targets)
 
-    crops = records.dataset(subset.files).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
+    crops = records.rows(subset.files, subset.form).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
     batches = crops.batch(recipe.batch_size).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality(math.ceil(subset.rows / recipe.batch_size))
     return batches.apply(known).prefetch(2)
 
 
 def _decode(crop_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A function from a serialized row to its crop, uint8 (side, side, 3), and labels."""
+    """A function from a row to its crop, uint8 (side, side, 3), and labels."""
 
-    def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        row = records.parse(serialized)
+    def decode(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         crop = tf.ensure_shape(tf.io.decode_png(row["png"], channels=3), (crop_size, crop_size, 3))
         return {"crop": crop, **{name: row[name] for name in records.LABEL_COLUMNS}}
 

@@ -41,7 +41,7 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say) -> list[Trained]:
         say: is told one line an epoch.
 
     Raises:
-        SourceError: the shards hold no TFRecord, or no rows to train on or to validate with.
+        SourceError: the shards hold no rows to train on or to validate with.
     """
     subsets = (Subset.of(shards, "train"), Subset.of(shards, "val"))
     if recipe.deterministic:
