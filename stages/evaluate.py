@@ -33,7 +33,6 @@ if TYPE_CHECKING:  # the bundle imports TensorFlow, which prints its banner unle
 
 SUBSET = "test"
 BATCH = 256  # crops decoded at a time; bounds the memory, does not change the answers
-LABELS = ("image_id", "age", "gender", "race")
 
 
 def predict(rows: Iterable[dict[str, Any]], answer: Callable[[npt.NDArray[np.uint8]], "Answers"]) -> Iterator[pa.Table]:
@@ -46,25 +45,7 @@ def predict(rows: Iterable[dict[str, Any]], answer: Callable[[npt.NDArray[np.uin
     remaining = iter(rows)
     while batch := list(islice(remaining, BATCH)):
         crops = np.stack([decode(row["png"], max_pixels=PIXELS_LIMIT) for row in batch])
-        yield side_by_side(batch, answer(crops))
-
-
-def side_by_side(rows: list[dict[str, Any]], answers: "Answers") -> pa.Table:
-    """Labels of N rows beside the N answers; what the bundle does not answer is null."""
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in LABELS}
-    columns["age_predicted"] = _column(answers.age, len(rows))
-    columns["female_probability"] = _column(answers.female_probability, len(rows))
-    columns["race_probabilities"] = _column(answers.race_probabilities, len(rows))
-    for name, bounds in (("age_low", answers.age_low), ("age_high", answers.age_high)):
-        # A bundle without an interval says NaN; an answer of NaN stays one, so that it shows.
-        columns[name] = (
-            pa.nulls(len(rows), pa.float32()) if bounds is None else pa.array(bounds, pa.float32(), from_pandas=True)
-        )
-    return pa.table(columns, PREDICTIONS)
-
-
-def _column(answers: npt.NDArray[np.float32] | None, rows: int) -> list[Any]:
-    return [None] * rows if answers is None else list(answers)
+        yield answer(crops).beside(batch)
 
 
 def _kept(folder: Path) -> int:

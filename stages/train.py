@@ -1,6 +1,6 @@
 """Train the networks of the chosen recipe and pack them as a bundle.
 
-Reads data/shards (TFRecord) and, from data/store, the checkpoint of a training that was killed; writes models/bundle
+Reads data/shards and, from data/store, the checkpoint of a training that was killed; writes models/bundle
 (the networks and card.json) and models/history.csv (a row an epoch: losses, metrics, learning rate).
 Run it with `dvc repro train`.
 """

@@ -95,6 +95,13 @@ def test_a_killed_training_goes_on_to_the_same_end(
     assert resumed.history == whole.history
 
 
+def test_parquet_alone_gives_the_same_training(trained: training.Trained, tmp_path: Path) -> None:
+    parquet = write_shards(tmp_path / "shards", SETTINGS.model_copy(update={"formats": ("parquet",)}))
+    again = train(recipe(), parquet, tmp_path)
+    assert same(again.model, trained.model)
+    assert again.history == trained.history
+
+
 def test_a_finished_training_is_not_trained_again(shards: Path, trained: training.Trained, store: Path) -> None:
     assert same(train(recipe(), shards, store, pytest.fail).model, trained.model)
 

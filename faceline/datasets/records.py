@@ -191,6 +191,34 @@ def dataset(files: "Sequence[Path] | tf.Tensor") -> "tf.data.Dataset":
     return tf.data.TFRecordDataset(names, buffer_size=1 << 20)
 
 
+def rows(files: "Sequence[Path] | tf.Tensor", form: Format) -> "tf.data.Dataset":
+    """The rows of files of one format in the order written, streamed, with columns as `parse` gives them.
+
+    Args:
+        files: paths, or a string tensor of them.
+        form: of all of them.
+    """
+    import tensorflow as tf
+
+    if form == "tfrecord":
+        return dataset(files).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    names = files if tf.is_tensor(files) else [str(file) for file in files]
+    signature = {name: tf.TensorSpec((None,), tf.string) for name in ("image_id", "png")}
+    signature |= {name: tf.TensorSpec((None,), tf.int64) for name in LABEL_COLUMNS}
+
+    def blocks(name: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_generator(_parquet_blocks, output_signature=signature, args=(name,))
+
+    return tf.data.Dataset.from_tensor_slices(names).flat_map(blocks).unbatch()
+
+
+def _parquet_blocks(name: bytes) -> Iterator[dict[str, Any]]:
+    """The columns of a Parquet shard, a row group at a time, as TFRecord has them."""
+    for batch in pq.ParquetFile(name.decode()).iter_batches(ROW_GROUP):
+        labels = {column: batch.column(column).fill_null(MISSING).to_numpy() for column in LABEL_COLUMNS}
+        yield {"image_id": batch.column("image_id").to_pylist(), "png": batch.column("png").to_pylist(), **labels}
+
+
 def read_manifest(shards: Path) -> dict[str, Any]:
     """The manifest of a folder of shards; SourceError where there is none."""
     if not (shards / MANIFEST).exists():

@@ -1,4 +1,4 @@
-"""The input pipelines: shards streamed from TFRecord, decoded in parallel, prefetched; no set is held in memory."""
+"""The input pipelines: shards streamed, decoded in parallel, prefetched; no set is held in memory."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from faceline.datasets import records
 from faceline.datasets.labels import OLDEST
-from faceline.datasets.records import read_manifest, shard_files
+from faceline.datasets.records import Format, read_manifest, shard_files
 from faceline.datasets.tables import MISSING
 from faceline.errors import SettingsError, SourceError
 from faceline.learning import mixup
@@ -28,21 +28,23 @@ Batch = tuple[
 
 @dataclass(frozen=True)
 class Subset:
-    """A subset of the shards: its TFRecord files, its rows, the pixels a side of its crops, and its labels."""
+    """A subset of the shards: its files and their format, its rows, the pixels a side of its crops, and its labels."""
 
     files: tuple[Path, ...]
+    form: Format
     rows: int
     crop_size: int
     label_counts: Mapping[str, Mapping[str, int]]  # rows of each label, by target
 
     @classmethod
     def of(cls, shards: Path, name: str) -> Self:
-        """The subset called `name`; SourceError if it is empty or not there as TFRecord."""
+        """The subset called `name`, as TFRecord where there is some; SourceError if it is empty."""
         manifest = read_manifest(shards)
         if not manifest["rows"][name]:
             raise SourceError(f"{shards} has no rows in {name}")
-        files = tuple(shard_files(shards, name, "tfrecord"))
-        return cls(files, manifest["rows"][name], manifest["crop_size"], manifest["label_counts"][name])
+        form: Format = "tfrecord" if "tfrecord" in manifest["formats"] else "parquet"
+        files = tuple(shard_files(shards, name, form))
+        return cls(files, form, manifest["rows"][name], manifest["crop_size"], manifest["label_counts"][name])
 
 
 def steps(subset: Subset, recipe: Recipe) -> int:
@@ -71,11 +73,11 @@ def training(
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         seed = recipe.seed + epoch * 1_000_003
         order = tf.random.experimental.stateless_shuffle(names, [recipe.seed, epoch])
-        rows = records.dataset(order)
+        rows = records.rows(order, subset.form)
         if times is not None:
             rows = _drawn(rows, recipe.sampling.by, times, seed).take(subset.rows)
-        rows_of_epoch = rows.shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
-        crops = rows_of_epoch.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
+        mixed = rows.shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
+        crops = mixed.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
         numbered = crops.batch(recipe.batch_size, drop_remainder=True).enumerate()
         return numbered.map(lambda number, batch: (seed, number, batch))
 
@@ -99,16 +101,16 @@ def training(
 
 
 def _drawn(rows: tf.data.Dataset, by: str, times: np.ndarray, seed: tf.Tensor) -> tf.data.Dataset:
-    """Serialized rows, each as often as a draw of its own says: on average `times` by its label, once without one.
+    """The rows, each as often as a draw of its own says: on average `times` by its label, once without one.
 
     It begins anew when the files end, with other draws, so that there are always enough.
     """
 
-    def drawn(number: tf.Tensor, serialized: tf.Tensor) -> tf.data.Dataset:
-        label = records.parse(serialized)[by]
+    def drawn(number: tf.Tensor, row: dict[str, tf.Tensor]) -> tf.data.Dataset:
+        label = row[by]
         mean = tf.where(label == MISSING, 1.0, tf.gather(times, tf.maximum(label, 0)))
         count = tf.floor(mean + tf.random.stateless_uniform([], tf.stack([seed, number])))
-        return tf.data.Dataset.from_tensors(serialized).repeat(tf.cast(count, tf.int64))
+        return tf.data.Dataset.from_tensors(row).repeat(tf.cast(count, tf.int64))
 
     return rows.repeat().enumerate().flat_map(drawn)
 
@@ -119,17 +121,16 @@ def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.D
     def plain(batch: dict[str, tf.Tensor]) -> Batch:
         return prepare(batch["crop"], recipe.input_size, recipe.grey, recipe.scaling), *_labels(batch, targets)
 
-    crops = records.dataset(subset.files).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
+    crops = records.rows(subset.files, subset.form).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
     batches = crops.batch(recipe.batch_size).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality(math.ceil(subset.rows / recipe.batch_size))
     return batches.apply(known).prefetch(2)
 
 
 def _decode(crop_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A function from a serialized row to its image_id, its crop, uint8 (side, side, 3), and labels."""
+    """A function from a row to its image_id, its crop, uint8 (side, side, 3), and labels."""
 
-    def decode(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-        row = records.parse(serialized)
+    def decode(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         crop = tf.ensure_shape(tf.io.decode_png(row["png"], channels=3), (crop_size, crop_size, 3))
         return {"crop": crop, **{name: row[name] for name in ("image_id", *records.LABEL_COLUMNS)}}
 

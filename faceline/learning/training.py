@@ -49,8 +49,7 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
         hardware: what to train on; by default what there is.
 
     Raises:
-        SourceError: the shards hold no TFRecord, or no rows to train on or to validate with; or the recipe's teacher
-            cannot be used.
+        SourceError: the shards hold no rows to train on or to validate with, or the recipe's teacher cannot be used.
         SettingsError: a batch is larger than the set, or the bundle to start from does not fit.
         TrainingError: a loss is no number any more.
     """

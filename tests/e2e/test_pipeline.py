@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,3 +117,18 @@ def test_raw_pictures_through_the_predictor_are_their_shards_pixels(built: Proje
     for row, faces in zip(rows, answers, strict=True):
         assert len(faces) == 1
         assert (faces[0].crop == decode(row["png"], max_pixels=10**6)).all()
+
+
+def test_judging_the_archive_itself_gives_the_answers_of_the_pipeline(built: Project, tmp_path: Path) -> None:
+    kept = tmp_path / "predictions.parquet"
+    program = "from faceline.cli import main; main()"
+    archive = "data/raw/sample/wiki_crop.tar"
+    arguments = ["evaluate", "models/bundle", archive, "--predictions", str(kept), "--json"]
+    metrics = json.loads(built.run(sys.executable, "-c", program, *arguments).stdout)
+    ingest = read_json(built.root / "data/ingest/summary.json")
+    assert metrics["rows_in"] == ingest["rows_in"] and metrics["coverage"]["readable"] == ingest["kept"]
+    assert {"age", "gender", "baseline", "coverage", "rows"} < metrics.keys()
+    found, wanted = kept, built.root / "data/evaluate/predictions.parquet"
+    for answer in ("age_predicted", "age_low", "age_high", "female_probability"):
+        here, there = columns(found, "image_id", answer), columns(wanted, "image_id", answer)
+        assert there and {image_id: here[image_id] for image_id in there} == pytest.approx(there, abs=1e-3)
