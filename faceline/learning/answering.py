@@ -1,12 +1,17 @@
 """The networks of a bundle on crops of faces; `faceline.learning.bundle` makes the crops of a picture first."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
+from faceline.datasets.labels import TARGETS
+from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import BundleError
 from faceline.files import sha256_file
 from faceline.learning import heads
@@ -31,6 +36,21 @@ class Answers:
     age_high: np.ndarray | None = None
     female_probability: np.ndarray | None = None
     race_probabilities: np.ndarray | None = None
+
+    def beside(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Labels and image_id of n rows beside the answers, schema PREDICTIONS; what is not answered is null."""
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("image_id", *TARGETS)}
+        columns["age_predicted"] = _column(self.age, len(rows))
+        columns["female_probability"] = _column(self.female_probability, len(rows))
+        columns["race_probabilities"] = _column(self.race_probabilities, len(rows))
+        for name, bounds in (("age_low", self.age_low), ("age_high", self.age_high)):
+            # A bundle without an interval says NaN; an answer of NaN stays one, so that it shows.
+            columns[name] = (
+                pa.nulls(len(rows), pa.float32())
+                if bounds is None
+                else pa.array(bounds, pa.float32(), from_pandas=True)
+            )
+        return pa.table(columns, PREDICTIONS)
 
 
 class CropPredictor:
@@ -77,6 +97,10 @@ class CropPredictor:
         years = heads.years(outputs).astype(np.float32)
         half_width = np.float32(self.card.age_interval.half_width if self.card.age_interval else np.nan)
         return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
+
+
+def _column(answers: np.ndarray | None, rows: int) -> list[Any]:
+    return [None] * rows if answers is None else list(answers)
 
 
 def _load(bundle: Path, entry: NetworkFile) -> keras.Model:
