@@ -35,6 +35,8 @@ TOP = (
     "datasets",
     "shard",
     "report",
+    "crossvalidate",
+    "suspects",
     "compare",
     "tune",
     "recipes",
