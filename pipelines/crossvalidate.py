@@ -51,7 +51,7 @@ def crossvalidate(folder: Path = Path(), when_busy: WhenBusy = "wait") -> State:
             folds = read_json(project.folder / PLAN)["folds"]
             states = run_folds(project, folds)
             if not states[-1].is_completed():
-                return states[-1]
+                return (Failed if states[-1].is_failed() else Cancelled)(message=states[-1].message)
             project.python(STEPS, "conclude", say=say)
             publish(project)
             if (project.folder / reports.REPORT).exists():

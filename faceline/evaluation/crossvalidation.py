@@ -10,7 +10,7 @@ from rich.table import Table
 
 from faceline.datasets.labels import TARGETS
 from faceline.evaluation.metrics import DIGITS, Constants, evaluate
-from faceline.evaluation.sections import MEASURES, number, words
+from faceline.evaluation.sections import fold_measures, number
 
 
 def across_folds(tables: Mapping[int, pa.Table]) -> dict[str, Any]:
@@ -55,26 +55,12 @@ def frame(metrics: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def measured(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, mean and standard deviation of each measure that there is, in words."""
-    return [
-        (name, words(number(metrics["mean"], path), unit), words(number(metrics["sd"], path), _spread(unit)))
-        for name, path, unit in MEASURES
-        if number(metrics["mean"], path) is not None
-    ]
-
-
 def table(metrics: dict[str, Any]) -> Table:
     """The table that is printed: a row a measure."""
     shown = Table("measure", f"mean of {len(metrics['folds'])} folds", "standard deviation")
-    for row in measured(metrics):
+    for row in fold_measures(metrics):
         shown.add_row(*row)
     return shown
-
-
-def _spread(unit: str) -> str:
-    """The unit of a measure's standard deviation, which has no sign."""
-    return "years" if unit == "signed" else unit
 
 
 def _paths(values: Mapping[str, Any], above: str = "") -> list[str]:
