@@ -39,7 +39,13 @@ PLAN = STORE / "plan.json"
 
 
 @click.group(help=__doc__)
-@click.option("--data", type=click.Path(path_type=Path), default=Path("data"), help="The folder of the stages' tables.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    help="The folder of the stages' tables.",
+)
 @click.pass_context
 def main(context: click.Context, data: Path) -> None:
     """The commands are below."""

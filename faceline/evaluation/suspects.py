@@ -1,7 +1,7 @@
 """Labels that are probably wrong, found by answers of networks that have not seen them (confident learning).
 
-Gender and race: cleanlab's label issues, ranked by normalized margin (Northcutt et al. 2021,
-https://jair.org/index.php/jair/article/view/12125). Age: the error as a multiple of the half-width of the row's own
+Gender and race: cleanlab's label issues (Northcutt et al. 2021, https://jair.org/index.php/jair/article/view/12125),
+ranked by the probability of the label. Age: the error as a multiple of the half-width of the row's own
 interval, so that an age that is hard to tell is not suspect for that. `proposals` makes overrides of them for a person
 to look at. cleanlab takes seconds to import, so only the functions that need it do.
 """
@@ -107,7 +107,7 @@ def _codes(predictions: pa.Table, target: str) -> pd.DataFrame:
 
     probabilities = _probabilities(predictions, judged, target)[known]
     issues: NDArray[np.bool_] = find_label_issues(codes, probabilities, n_jobs=1)
-    scores = get_label_quality_scores(codes, probabilities, method="normalized_margin")
+    scores = get_label_quality_scores(codes, probabilities, method="self_confidence")
     return _frame(judged, known, labels, answered, scores)[issues]
 
 
