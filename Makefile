@@ -49,7 +49,7 @@ lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock
 clean: ## Remove what the pipeline made (not the cache, not data/raw of your own) and the environment
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	rm -rf data/raw/sample data/ingest data/clean data/detect data/crop data/split data/shards data/evaluate data/report \
-		data/settings data/store data/gates/*.pass models/bundle
+		data/crossvalidate data/settings data/store data/gates/*.pass models/bundle
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "faceline needs Python 3.11; set PYTHON=/path/to/python3.11")'

@@ -5,15 +5,10 @@ Reads the test subset of data/shards, the bundle, and the counts of ingest, clea
 plots, models/plots/*.csv. Run it with `dvc repro evaluate`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from rich.progress import track
 
@@ -24,28 +19,11 @@ from faceline.datasets.tables import PREDICTIONS, REJECTED
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.metrics import Constants, coverage, evaluate
 from faceline.evaluation.plots import PLOTS
-from faceline.faces.decoding import PIXELS_LIMIT, decode
 from faceline.files import atomic_directory, read_json, write_json, write_table
 from faceline.gates.passes import require_pass
-
-if TYPE_CHECKING:  # the bundle imports TensorFlow, which prints its banner unless it is loaded quietly
-    from faceline.learning.answering import Answers
+from faceline.learning import predicting
 
 SUBSET = "test"
-BATCH = 256  # crops decoded at a time; bounds the memory, does not change the answers
-
-
-def predict(rows: Iterable[dict[str, Any]], answer: Callable[[npt.NDArray[np.uint8]], "Answers"]) -> Iterator[pa.Table]:
-    """Tables with schema PREDICTIONS, a batch each, for rows with schema SHARD.
-
-    Args:
-        rows: of a shard, in order.
-        answer: maps crops, uint8 (N, S, S, 3), to the network's answers.
-    """
-    remaining = iter(rows)
-    while batch := list(islice(remaining, BATCH)):
-        crops = np.stack([decode(row["png"], max_pixels=PIXELS_LIMIT) for row in batch])
-        yield answer(crops).beside(batch)
 
 
 def _kept(folder: Path) -> int:
@@ -88,8 +66,8 @@ def main(
     from faceline.learning.answering import CropPredictor
 
     predictor = CropPredictor(bundle)
-    batches = -(-read_manifest(shards)["rows"][SUBSET] // BATCH)
-    answered = predict(read_rows(shards, SUBSET), predictor.predict_crops)
+    batches = -(-read_manifest(shards)["rows"][SUBSET] // predicting.BATCH)
+    answered = predicting.predictions(read_rows(shards, SUBSET), predictor.predict_crops)
     tables = list(track(answered, "evaluate", total=batches, console=stderr()))
     predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
     learnt = predictor.card.constants

@@ -40,6 +40,8 @@ TOP = (
     "datasets",
     "shard",
     "report",
+    "crossvalidate",
+    "suspects",
     "compare",
     "tune",
     "recipes",

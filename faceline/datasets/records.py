@@ -7,12 +7,14 @@ Writers, encoder, parser and readers of the format stand together here. In TFRec
 Parquet it is null. TensorFlow is imported by the functions that need it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
@@ -148,6 +150,12 @@ def write_part(rows: Iterable[Row], folder: Path, number: int, formats: Iterable
         }
         for form, path in paths.items()
     ]
+
+
+def label_counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many rows have each age (years), gender and race code, as text; `unknown` counts the missing."""
+    texts = {name: rows[name].astype(str).where(rows[name].notna(), "unknown") for name in LABEL_COLUMNS}
+    return {name: dict(sorted(Counter(text).items())) for name, text in texts.items()}
 
 
 def encode(row: Row) -> bytes:
