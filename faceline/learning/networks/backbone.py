@@ -86,9 +86,7 @@ def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Argumen
         raise SettingsError(f"input_size = {side}: {arguments.backbone} takes at least {kind.smallest} pixels a side")
     backbone = _make(arguments.backbone, side, weights=None)
     _freeze(backbone, arguments)
-    # All frozen, it answers as when serving: without dropping blocks, and by the statistics that came with its weights.
-    as_served = {"training": False} if arguments.frozen == "all" else {}
-    x = layers.GlobalAveragePooling2D()(backbone(prepared(image, kind.preprocessing), **as_served))
+    x = layers.GlobalAveragePooling2D()(backbone(prepared(image, kind.preprocessing)))
     if arguments.hidden:
         return branches(x, targets, arguments.hidden, arguments.dropout)
     return dict.fromkeys(targets, layers.Dropout(arguments.dropout)(x))
@@ -121,15 +119,17 @@ def _make(name: str, side: int, weights: str | None) -> "keras.Model":
 
 
 def _freeze(backbone: "keras.Model", arguments: Arguments) -> None:
-    """Keep all or the first layers of a backbone as they are, the statistics of batch normalization among them."""
+    """Keep all or the first layers as they are, statistics of batch normalization included; no block is left out."""
+    from keras import layers
+
     frozen, there = arguments.frozen, len(backbone.layers)
-    if isinstance(frozen, int):
-        if frozen > there:
-            raise SettingsError(f"frozen = {frozen}: {arguments.backbone} has {there} layers")
-        for layer in backbone.layers[:frozen]:
-            layer.trainable = False
-    elif frozen == "all":
-        backbone.trainable = False
+    count = frozen if isinstance(frozen, int) else {"none": 0, "all": there}[frozen]
+    if count > there:
+        raise SettingsError(f"frozen = {count}: {arguments.backbone} has {there} layers")
+    for layer in backbone.layers[:count]:
+        layer.trainable = False
+        if isinstance(layer, layers.Dropout):
+            layer.rate = 0.0
 
 
 def _downloaded(name: str, side: int) -> list[Any]:
@@ -143,16 +143,14 @@ def _downloaded(name: str, side: int) -> list[Any]:
 
 
 def _load(backbone: "keras.Model", path: Path, wanted: str) -> None:
-    """Read a file of weights, which must hold every one of the backbone's."""
+    """Read a file of weights; `wanted` says what should be in it."""
     import numpy as np
 
-    # What the file lacks stays NaN, and so is noticed: Keras only warns of some of it.
-    backbone.set_weights([np.full(weight.shape, np.nan, weight.dtype) for weight in backbone.get_weights()])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
+            warnings.simplefilter("ignore", UserWarning)  # on how a file of another version of Keras is laid out
             backbone.load_weights(path)
     except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path} does not hold {wanted}: {' '.join(str(error).split())[:200]}") from None
     if not all(np.isfinite(weight).all() for weight in backbone.get_weights()):
-        raise WeightsError(f"{path} does not hold {wanted}: some are missing or not finite")
+        raise WeightsError(f"{path} does not hold {wanted}: some are not finite")
