@@ -22,7 +22,7 @@ from stages import report as stage
 from tests.builders import CONSTANTS, World, world
 
 SECTIONS = ["steps", "gates", "labels", "by-gender", "crops", "learning"]
-SECTIONS += ["metrics", "slices", "answers", "worst", "reading"]
+SECTIONS += ["metrics", "slices", "answers", "beliefs", "worst", "reading"]
 SETTINGS = ReportSettings(seed=1, grid=12, worst=5)
 FAILED = {
     "gate": "crop",

@@ -1,5 +1,6 @@
 """The networks of a bundle on crops of faces; `faceline.learning.bundle` makes the crops of a picture first."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import tensorflow as tf
 from faceline.errors import BundleError
 from faceline.files import sha256_file
 from faceline.learning import heads
-from faceline.learning.card import NetworkFile, read_card
+from faceline.learning.card import AgeInterval, NetworkFile, read_card
 from faceline.learning.pixels import prepare
+from faceline.probabilities import binary, tempered
 
 BATCH = 128  # crops a call of the networks
 
@@ -61,22 +63,60 @@ class CropPredictor:
         outputs = {
             name: np.concatenate([part[name].numpy() for part in parts])[: len(crops)] for name in self.card.targets
         }
-        return Answers(
-            **self._ages(outputs["age"]) if "age" in outputs else {},
-            female_probability=outputs["gender"][:, 0] if "gender" in outputs else None,
-            race_probabilities=outputs.get("race"),
-        )
+        return answers_of(outputs, self.card.temperatures, self.card.age_interval)
 
     def _run(self, crops: tf.Tensor) -> dict[str, tf.Tensor]:
         given = self.card.input
         pictures = prepare(crops, given.size, given.channels == 1, given.scaling)
-        answers = [network(pictures, training=False) for network in self._networks]
-        return {name: output for answer in answers for name, output in answer.items()}
+        return run(self._networks, pictures, self.card.flip_averaging)
 
-    def _ages(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        years = heads.years(outputs).astype(np.float32)
-        half_width = np.float32(self.card.age_interval.half_width if self.card.age_interval else np.nan)
-        return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
+
+def run(networks: Sequence[keras.Model], pictures: tf.Tensor, flip_averaging: bool) -> dict[str, tf.Tensor]:
+    """What the head of each target gives for pictures (batch, side, side, channels), as `pixels.prepare` gives them.
+
+    Args:
+        flip_averaging: give the mean for a picture and its mirror image, between which a face does not change.
+    """
+    views = (pictures, pictures[:, :, ::-1]) if flip_averaging else (pictures,)
+    found: dict[str, tf.Tensor] = {}
+    for network in networks:
+        outputs = [network(view, training=False) for view in views]
+        found |= {name: sum(output[name] for output in outputs) / len(views) for name in outputs[0]}
+    return found
+
+
+def answers_of(
+    outputs: Mapping[str, np.ndarray], temperatures: Mapping[str, float], interval: AgeInterval | None
+) -> Answers:
+    """The answers that outputs of heads, (n, k) a target, stand for.
+
+    The distribution of age keeps its temperature: another would move its expectation, which is the answer, and how wide
+    an interval must be is measured in any case.
+    """
+    found: dict[str, np.ndarray] = {}
+    if "age" in outputs:
+        years = heads.years(outputs["age"]).astype(np.float32)
+        half = np.float32(np.nan) if interval is None else half_widths(outputs["age"], interval)
+        found = {"age": years, "age_low": np.maximum(years - half, 0), "age_high": years + half}
+    if "gender" in outputs:
+        both = tempered(binary(outputs["gender"][:, 0]), temperatures.get("gender", 1.0))
+        found["female_probability"] = both[:, 1].astype(np.float32)
+    if "race" in outputs:
+        found["race_probabilities"] = tempered(outputs["race"], temperatures.get("race", 1.0)).astype(np.float32)
+    return Answers(**found)
+
+
+def half_widths(outputs: np.ndarray, interval: AgeInterval) -> np.ndarray:
+    """Half the width in years (n,) of the interval of each age: `card.AgeInterval` has the formula."""
+    return (interval.half_width * difficulties(outputs, interval.typical_deviation)).astype(np.float32)
+
+
+def difficulties(outputs: np.ndarray, typical_deviation: float | None) -> np.ndarray:
+    """How hard each picture is, by the age head's own account: (n,), about 1 on average, never below a half."""
+    deviations = heads.deviations(outputs)
+    if deviations is None or not typical_deviation:
+        return np.ones(len(outputs))
+    return (deviations / typical_deviation + 1) / 2
 
 
 def _load(bundle: Path, entry: NetworkFile) -> keras.Model:

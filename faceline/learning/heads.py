@@ -88,6 +88,15 @@ def years(outputs: np.ndarray) -> np.ndarray:
     return ages.clip(min=0)
 
 
+def deviations(outputs: np.ndarray) -> np.ndarray | None:
+    """Standard deviations in years (n,) of the distributions of an age head (n, 117); None of a head with a number."""
+    if outputs.shape[1] == 1:
+        return None
+    bins = np.arange(AGE_BINS, dtype=np.float64)
+    means = outputs @ bins
+    return np.sqrt(np.maximum(outputs @ bins**2 - means**2, 0))
+
+
 def _years_off(labels: keras.KerasTensor, outputs: keras.KerasTensor) -> keras.KerasTensor:
     """Absolute error (batch,) of the ages that the outputs stand for."""
     if outputs.shape[-1] > 1:
