@@ -345,6 +345,10 @@ def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
     assert {network.file for network in card.networks} == {"system_d-age.keras", "system_d-gender.keras"}
     assert card.constants.model_dump() == {"age_mean": 40, "age_median": 30, "gender": 1, "race": 3}
     assert card.age_interval is not None
+    assert card.age_interval.coverage == 0.9
+    assert card.age_interval.typical_deviation
+    assert set(card.temperatures) == {"gender"}
+    assert card.flip_averaging is False
     best = history.loc[history["val_loss"][:2].idxmin()]
     assert card.validation["age"]["mae"] == pytest.approx(best["val_age_mae"], rel=1e-4)
     assert list(Path("store").iterdir()) == []
