@@ -133,6 +133,15 @@ def test_a_batch_larger_than_the_set_is_refused(shards: Path, tmp_path: Path) ->
         train(recipe(batch_size=49), shards, tmp_path)
 
 
+def test_in_float16_the_loss_is_scaled_and_its_scale_is_in_the_checkpoint() -> None:
+    settings = recipe(precision="mixed_float16")
+    model = training.build(settings.networks[0], settings, "mixed_float16")
+    training._compile(model, settings.networks[0], settings, 1)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert training._rate(model.optimizer) == pytest.approx(0.003)
+    assert any("dynamic_scale" in variable.path for variable in checkpoint._variables(model)["optimizer"])
+
+
 def test_a_gradient_is_shortened_and_sgd_has_its_momentum() -> None:
     settings = recipe(optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.5, "clip_norm": 5.0})
     optimizer = training._optimizer(settings, 1)
@@ -342,6 +351,7 @@ def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
     write_params(SIDE)
     result = run_stage(shards)
     assert result.exit_code == 0, result.output
+    assert re.search(r"system_d-age: \d+ CPU cores, float32, no XLA; 48 rows, 3 batches of 16 an epoch", result.output)
     history = pd.read_csv("history.csv")
     assert history["network"].tolist() == ["system_d-age"] * 2 + ["system_d-gender"] * 2
     assert history["epoch"].tolist() == [1, 2, 1, 2]
