@@ -16,6 +16,7 @@ from faceline.learning.pixels import prepare
 from faceline.probabilities import binary, tempered
 
 BATCH = 128  # crops a call of the networks
+SUREST = 1.0  # years added to a deviation: an answer may be sure and wrong, so no interval shrinks to a point
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,11 @@ def half_widths(outputs: np.ndarray, interval: AgeInterval) -> np.ndarray:
 
 
 def difficulties(outputs: np.ndarray, typical_deviation: float | None) -> np.ndarray:
-    """How hard each picture is, by the age head's own account: (n,), about 1 on average, never below a half."""
+    """How hard each picture is, by the age head's own account: (n,), about 1 on average."""
     deviations = heads.deviations(outputs)
     if deviations is None or not typical_deviation:
         return np.ones(len(outputs))
-    return (deviations / typical_deviation + 1) / 2
+    return (deviations + SUREST) / (typical_deviation + SUREST)
 
 
 def _load(bundle: Path, entry: NetworkFile) -> keras.Model:
