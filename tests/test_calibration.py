@@ -83,7 +83,7 @@ def test_unsure_answers_get_wider_intervals_and_the_whole_is_covered() -> None:
     assert inside.mean() == pytest.approx(0.9, abs=0.02)
     widths = np.asarray(found.age_high) - np.asarray(found.age_low)
     sure = deviations[2000:] == 3
-    assert widths[~sure].mean() == pytest.approx(widths[sure].mean() * 5 / 3, rel=0.05)
+    assert widths[~sure].mean() == pytest.approx(widths[sure].mean() * 5 / 2, rel=0.05)
 
 
 def test_a_number_gets_one_width() -> None:

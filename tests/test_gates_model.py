@@ -193,6 +193,15 @@ def test_a_model_worse_than_the_baseline_stops(made: World) -> None:
     assert judge(made, "evaluate", baseline_tolerance=0.25).success
 
 
+def test_promises_are_bounded_but_not_compared_with_the_baseline(made: World) -> None:
+    baseline = read_json(made / "baseline.json")
+    baseline["sample"]["metrics"]["gender"]["ece"] /= 2
+    write_json(made / "baseline.json", baseline)
+    assert judge(made, "evaluate").success
+    verdict = judge(made, "evaluate", ceilings={"gender_ece": 0.01}, floors={"age_interval_coverage": 1.0})
+    assert failures(verdict).keys() == {("floors and ceilings", "gender_ece")}
+
+
 def test_a_dataset_without_a_baseline_is_reported_as_skipped(made: World) -> None:
     write_json(made / "baseline.json", {"utkface": {"metrics": {}}})
     verdict = judge(made, "evaluate")

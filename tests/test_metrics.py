@@ -136,12 +136,12 @@ def test_calibration_by_hand() -> None:
 
 
 def test_reliability_bins_hold_their_upper_edge() -> None:
-    probabilities = np.array([[0.2, 0.8], [0.35, 0.65], [0.0, 1.0], [1.0, 0.0]])
+    probabilities = np.array([[0.2, 0.8], [0.25, 0.75], [0.0, 1.0], [1.0, 0.0]])
     found = reliability(probabilities, np.array([1.0, 0.0, 1.0, 1.0]))
-    assert found.rows.tolist() == [1, 1, 2]
-    assert found.confidence.tolist() == [0.65, 0.8, 1.0]
-    assert found.accuracy.tolist() == [0.0, 1.0, 0.5]
-    assert found.error == pytest.approx((0.65 + 0.2 + 2 * 0.5) / 4)
+    assert found.rows.tolist() == [2, 2]  # 0.8 is the edge of 11 / 15 to 12 / 15
+    assert found.confidence.tolist() == [0.775, 1.0]
+    assert found.accuracy.tolist() == [0.5, 0.5]
+    assert found.error == pytest.approx((0.275 + 0.5) / 2)
 
 
 def test_the_cumulative_score_counts_what_is_within() -> None:

@@ -17,7 +17,8 @@ from faceline.evaluation.material import Material, gather
 from faceline.evaluation.metrics import Constants, coverage, evaluate
 from faceline.evaluation.page import page
 from faceline.evaluation.pictures import ReportSettings, random_crops, suspect_crops, thumbnails, worst
-from faceline.evaluation.sections import FEW, slice_rows, steps, verdicts, words
+from faceline.evaluation.sections import slice_rows, steps, verdicts
+from faceline.evaluation.wording import FEW, gaps, words
 from faceline.files import read_json, read_table, write_json
 from stages import report as stage
 from tests.builders import CONSTANTS, World, world
@@ -243,6 +244,34 @@ def test_groups_keep_their_order_and_few_rows_are_marked(material: Material) -> 
 )
 def test_numbers_bear_their_unit(value: float | None, unit: str, told: str) -> None:
     assert words(value, unit) == told
+
+
+def test_crossings_gaps_and_intervals_are_shown_where_rows_are_enough(material: Material) -> None:
+    assert material.predictions is not None
+    many = pa.concat_tables([material.predictions] * 20)
+    metrics = evaluate(many, Constants(**CONSTANTS), {"gender": 2.0})
+    whole = replace(material, predictions=many, metrics=metrics)
+    for text in (page(whole, "sample", "compact", SETTINGS), model_card(whole, "sample", "compact")):
+        assert "Two labels at a time" in text
+        assert "gender, race: male, white" in text
+        assert all(gap in text for gap in gaps(metrics))
+        assert re.search(r"Gender: accuracy *(\||</td><td>) *\d\d\.\d% *(\||</td><td>) *\d\d\.\d% to \d\d\.\d%", text)
+    assert "Two labels at a time" not in page(material, "sample", "compact", SETTINGS)
+    assert Page(page(whole, "sample", "compact", SETTINGS)).sections == SECTIONS
+
+
+def test_the_largest_gap_is_among_groups_of_one_kind_with_rows_enough() -> None:
+    def scores(accuracy: float, n: int = FEW) -> dict[str, dict[str, float]]:
+        return {"gender": {"accuracy": accuracy, "n": n}}
+
+    ages = {"0-8": scores(0.67), "9-19": scores(0.95), "60-69": scores(0.98), "80+": scores(0.1, FEW - 1)}
+    slices = {"age": ages, "race": {"white": scores(0.5), "other": scores(0.6)}}
+    assert gaps({"slices": slices}) == ["Gender right: 67.0% for age 0-8 (30) against 98.0% for age 60-69 (30)"]
+    errors = {name: {"age": {"mae": mae, "n": FEW}} for name, mae in (("male", 4.0), ("female", 7.5))}
+    assert gaps({"crossings": {"gender": errors}}) == [
+        "Age error: 7.50 years for gender female (30) against 4.00 years for gender male (30)"
+    ]
+    assert gaps({"slices": {"age": {"0-8": scores(0.67)}}}) == []
 
 
 def test_the_card_tells_what_matters(material: Material) -> None:

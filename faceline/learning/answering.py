@@ -25,6 +25,7 @@ from faceline.probabilities import binary, tempered
 
 BATCH = 128  # crops a call of the networks
 LAYERS = {"ForestHead": ForestHead, "Ordinal": heads.Ordinal}  # the project's own, which a network's file may name
+SUREST = 1.0  # years added to a deviation: an answer may be sure and wrong, so no interval shrinks to a point
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,11 @@ def half_widths(outputs: np.ndarray, kind: AgeAnswers, interval: AgeInterval) ->
 
 
 def difficulties(outputs: np.ndarray, kind: AgeAnswers, typical_deviation: float | None) -> np.ndarray:
-    """How hard each picture is, by the age head's own account: (n,), about 1 on average, never below a half."""
+    """How hard each picture is, by the age head's own account: (n,), about 1 on average."""
     deviations = heads.deviations(outputs, kind)
     if deviations is None or not typical_deviation:
         return np.ones(len(outputs))
-    return (deviations / typical_deviation + 1) / 2
+    return (deviations + SUREST) / (typical_deviation + SUREST)
 
 
 def _column(answers: np.ndarray | None, rows: int) -> list[Any]:

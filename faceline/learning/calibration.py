@@ -82,8 +82,7 @@ def fit_interval(outputs: np.ndarray, kind: AgeAnswers, ages: np.ndarray, covera
     """The interval for outputs (n, k) for age, of that kind, whose labels are `ages` (n,), n > 0.
 
     Locally weighted split conformal prediction, Lei et al. 2018, https://arxiv.org/abs/1604.04173, section 5.2: errors
-    count in proportion to how hard the network takes the picture to be. Half the weight stays the same for every
-    picture, since a network may be sure and wrong.
+    count in proportion to how hard the network takes the picture to be.
     """
     deviations = heads.deviations(outputs, kind)
     typical = None if deviations is None else float(deviations.mean())

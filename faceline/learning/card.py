@@ -62,7 +62,7 @@ class AgeInterval(Settings):
     """Age plus or minus so many years holds the true age with probability `coverage` (split conformal prediction).
 
     Half-widths are `half_width` where the head answers with a number. Where it answers with a distribution, whose
-    standard deviation tells how unsure it is, they are half_width * (deviation / typical_deviation + 1) / 2.
+    standard deviation tells how unsure it is, they are half_width * (deviation + 1) / (typical_deviation + 1).
     """
 
     coverage: float
