@@ -184,6 +184,11 @@ def check_results(folder: Path) -> None:
             "crossvalidate.validation = 1.0: input should be less than 1",
         ),
         ({"crossvalidate": {"validation": 1e-9, "seed": 1}}, "without fold 0 there are no rows for val"),
+        (
+            {"recipes": {"two": {**RECIPE, "distill": {"teacher": "models/teachers/all.parquet", "weight": 0.5}}}},
+            "recipes.two.distill: the teacher may have seen the pictures of any fold",
+        ),
+        ({"recipes": {"two": {**RECIPE, "start": "bundle"}}}, "bundle/card.json is missing"),
         ({"suspects": {"age_error": -1, "most": 5}}, "suspects.age_error = -1: input should be greater than 0"),
     ],
 )
