@@ -25,12 +25,13 @@ from faceline.datasets import folding
 from faceline.datasets.folding import HELD_OUT, FoldSettings
 from faceline.datasets.records import MANIFEST, ShardSettings, read_manifest, read_rows
 from faceline.datasets.tables import OUT_OF_FOLD, PREDICTIONS, SUSPECTS
-from faceline.errors import SourceError
+from faceline.errors import SettingsError, SourceError
 from faceline.evaluation import crossvalidation
 from faceline.evaluation.suspects import SuspectSettings, proposals, suspects
 from faceline.files import atomic_directory, atomic_file, read_json, read_table, sha256_file, write_json, write_table
 from faceline.gates.passes import require_pass, write_pass
 from faceline.learning import predicting
+from faceline.learning.card import read_card
 from faceline.learning.recipe import Recipe
 from faceline.params import chosen, read_settings
 
@@ -61,6 +62,7 @@ def prepare(data: Path) -> None:
     size = read_settings(ShardSettings, "shard").rows
     dataset, name = chosen()
     recipe = read_settings(Recipe, "recipes", name)
+    require_unseen(recipe, name, dataset)
     shards = data / "shards"
     for gate, table in (("clean", data / "clean"), ("split", data / "split"), ("shard", shards)):
         require_pass(data / "gates", gate, table)
@@ -120,6 +122,18 @@ def conclude(data: Path) -> None:
         )
     Console(width=100).print(crossvalidation.table(metrics))
     click.echo(f"{found.num_rows} suspect labels in {data / 'crossvalidate' / 'suspects.csv'}")
+
+
+def require_unseen(recipe: Recipe, name: str, dataset: str) -> None:
+    """Refuse a recipe whose networks learn from others that may have seen the pictures of any fold.
+
+    Raises:
+        SettingsError: it has a teacher, or starts from a bundle trained on this dataset.
+    """
+    if recipe.distill is not None:
+        raise SettingsError(f"recipes.{name}.distill: the teacher may have seen the pictures of any fold; do without")
+    if recipe.start is not None and read_card(Path(recipe.start)).dataset == dataset:
+        raise SettingsError(f"recipes.{name}.start: {recipe.start} has seen pictures of {dataset}, so of any fold")
 
 
 def key(data: Path, settings: FoldSettings, size: int) -> str:
