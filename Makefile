@@ -3,6 +3,8 @@ PYTHON ?= $(or $(shell command -v python3.11),python3)
 UV := 0.13.9
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
+# Two workers of pytest-xdist; the tests of a file stay together, since they share what its fixtures made.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 READY := .venv/.ready
 
 .PHONY: help repro flow ui test test-slow check format demo-gate readme lock clean
@@ -20,10 +22,10 @@ ui: $(READY) ## Start the Prefect server on http://127.0.0.1:4200, its UI and th
 	python -m pipelines ui
 
 test: $(READY) ## Run the fast tests
-	python -m pytest -m "not slow"
+	python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 test-slow: $(READY) ## Run the end-to-end tests
-	python -m pytest -m slow
+	python -m pytest $(SIDE_BY_SIDE) --no-loadscope-reorder --durations=20 -m slow
 
 check: $(READY) ## Lint, format check and types
 	ruff check
@@ -47,7 +49,7 @@ lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock
 clean: ## Remove what the pipeline made (not the cache, not data/raw of your own) and the environment
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	rm -rf data/raw/sample data/ingest data/clean data/detect data/crop data/split data/shards data/evaluate data/report \
-		data/settings data/store data/gates/*.pass models/bundle
+		data/crossvalidate data/settings data/store data/gates/*.pass models/bundle
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "faceline needs Python 3.11; set PYTHON=/path/to/python3.11")'

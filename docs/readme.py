@@ -36,7 +36,7 @@ OTHERS = {  # what files without a docstring are
     "deploy/": "the server as systemd units, in containers, and behind nginx",
     "docs/architecture.md": "the design as built",
     "docs/data.md": "how to put in each dataset",
-    "docs/networks.md": "architectures, the recipes that use them, and pretrained weights",
+    "docs/models.md": "recipes, architectures, pretrained weights, and what a recipe can do after its training",
     "docs/operations.md": "running it: clusters, GPUs, memory, failures",
     "docs/results.md": "figures, each with its command, machine and date",
     "docs/server.md": "the Prefect server for a team: PostgreSQL, services, passwords, backups",

@@ -1,17 +1,26 @@
 """The command `faceline`.
 
-    faceline predict PICTURE… [--bundle models/bundle] [--json]
+    faceline predict PICTURE… [--bundle BUNDLE] [--json]
 
 finds the faces in pictures and says how old they look, of which gender and race, as a table or as JSON;
 
+    faceline evaluate [BUNDLE] ARCHIVE [--no-detect] [--limit N] [--predictions OUT.parquet] [--json]
+
+judges a bundle on a dataset: an archive or folder of UTKFace names, an IMDB-WIKI archive, a CSV of pixels, a manifest;
+
     faceline compare A B [--json]
 
-says whether one bundle's predictions are better than another's on the same pictures, or may differ by chance.
+says whether one bundle's predictions are better than another's on the same pictures, or may differ by chance;
+
+    faceline teach BUNDLE OUTPUT [--shards data/shards]
+
+writes what a bundle answers to the training pictures, for a smaller network to learn from.
 """
 
 import json
 import warnings
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,21 +29,44 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from faceline.console import load_tensorflow
+from faceline.console import counting, load_tensorflow
+from faceline.datasets.ingestion import READERS
+from faceline.datasets.sources.guessing import KINDS, source_of
+from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import PictureError
+from faceline.evaluation.metrics_table import coverage_sentence, groups_table, metrics_table
 from faceline.evaluation.telling import comparison_record, comparison_sentence, comparison_table
+from faceline.files import write_table
 from faceline.learning.telling import Judged, picture_record, pictures_table
 
 if TYPE_CHECKING:
+    from faceline.evaluation.anywhere import Bundle
+    from faceline.learning.answering import CropPredictor
     from faceline.learning.bundle import Predictor
 
 NARROWEST = 120  # characters; a narrower terminal or a pipe would cut the table's names
+BUNDLES = (Path("models/pretrained/utkface"), Path("models/bundle"))  # the first that is there is the default
+DEFAULT = "models/pretrained/utkface where that folder is, else models/bundle; here, or else beside the package"
+
+
+def default_bundle() -> Path:
+    """The bundle that is taken where none is named: DEFAULT."""
+    beside = Path(__file__).parent.parent
+    found = (folder / bundle for folder in (Path(), beside) for bundle in BUNDLES)
+    return next((path for path in found if path.is_dir()), BUNDLES[-1])
+
+
+def bundle_first(context: click.Context, parameter: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, Path]:
+    """Bundle and archive of one or two arguments."""
+    if len(paths) > 2:
+        raise click.UsageError(f"give an archive, or a bundle and an archive, not {len(paths)} arguments", context)
+    return (default_bundle(), paths[0]) if len(paths) == 1 else (paths[0], paths[1])
 
 
 @click.group()
 @click.version_option(package_name="faceline")
 def main() -> None:
-    """Face age, gender and race: predictions from a trained bundle, and which of two bundles is better."""
+    """Face age, gender and race: predictions from a trained bundle, how good it is, and which of two is better."""
 
 
 @main.command()
@@ -42,8 +74,8 @@ def main() -> None:
 @click.option(
     "--bundle",
     type=click.Path(path_type=Path),
-    default=Path("models/bundle"),
-    show_default=True,
+    default=default_bundle,
+    show_default=DEFAULT,
     help="A trained bundle.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -68,6 +100,63 @@ def predict(pictures: Sequence[Path], bundle: Path, as_json: bool) -> None:
             click.echo(f"{item.picture}: {item.error}", err=True)
     if any(item.error for item in judged):
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument(
+    "paths",
+    metavar="[BUNDLE] ARCHIVE",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=bundle_first,
+)
+@click.option("--reader", type=click.Choice(list(KINDS)), show_default="told from it", help="What reads ARCHIVE.")
+@click.option("--pictures", type=click.Path(path_type=Path), help="A manifest's pictures: an archive or a folder.")
+@click.option("--metadata", type=click.Path(path_type=Path), help="The .mat of an IMDB-WIKI archive without.")
+@click.option("--no-detect", is_flag=True, help="The pictures are cropped faces already: take them as they are.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take the first so many rows only.")
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep the answers here, for `faceline compare`.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the keys of models/metrics.json.")
+def evaluate(
+    *,
+    paths: tuple[Path, Path],
+    reader: str | None,
+    pictures: Path | None,
+    metadata: Path | None,
+    no_detect: bool,
+    limit: int | None,
+    predictions: Path | None,
+    as_json: bool,
+) -> None:
+    """Judge BUNDLE on the labelled pictures of ARCHIVE: an archive, a folder, or a table.
+
+    Once on the pictures with one good face, and once on every readable one: the whole picture where no single face was
+    found. Without BUNDLE it is models/pretrained/utkface where that folder is, else models/bundle; here, or else beside
+    the package.
+    """
+    bundle, archive = paths
+    folder, source = source_of(archive, reader, pictures, metadata)
+    reading = READERS[source.reader].read(source, folder, salt="")  # whose pictures they are is not asked
+    load_tensorflow()
+    from faceline.evaluation.anywhere import evaluate_items
+    from faceline.learning.answering import CropPredictor
+
+    judged = bundle_of(CropPredictor(bundle), search=not no_detect)
+    with counting("evaluate") as tick:
+        found = evaluate_items(islice(reading.items, limit), judged, str(archive), tick)
+    if predictions:
+        write_table(predictions, found.predictions, PREDICTIONS)
+    if as_json:
+        _print_json({"bundle": str(bundle), "archive": str(archive), "reader": source.reader, **found.metrics})
+        return
+    for table in (metrics_table(found.metrics), groups_table(found.metrics)):
+        _print_table(table)
+    click.echo(f"{bundle} on {archive} ({source.reader}): {coverage_sentence(found.metrics)}")
 
 
 @main.command()
@@ -98,6 +187,43 @@ def compare(a: Path, b: Path, *, as_json: bool, samples: int, seed: int, level: 
     else:
         _print_table(comparison_table(comparison))
         click.echo(comparison_sentence(comparison))
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--shards",
+    type=click.Path(path_type=Path),
+    default=Path("data/shards"),
+    show_default=True,
+    help="The folder of the shards.",
+)
+def teach(bundle: Path, output: Path, shards: Path) -> None:
+    """Write what BUNDLE answers to the training pictures to OUTPUT, a table for `distill` of a recipe."""
+    load_tensorflow()
+    from faceline.learning import teaching
+    from faceline.learning.teacher import write_answers
+
+    answers = teaching.teach(bundle, shards)
+    write_answers(output, answers)
+    click.echo(f"{output}: {', '.join(answers.answers)} of {len(answers.image_ids)} pictures")
+
+
+def bundle_of(predictor: "CropPredictor", search: bool) -> "Bundle":
+    """What is judged of a bundle; with `search` it finds the faces itself."""
+    from faceline.evaluation.anywhere import Bundle
+    from faceline.evaluation.metrics import Constants
+
+    card, learnt = predictor.card, predictor.card.constants
+    return Bundle(
+        predictor.predict_crops,
+        Constants(age_median=learnt.age_median, gender_majority=learnt.gender, race_majority=learnt.race),
+        card.detect,
+        card.crop,
+        **card.decode.model_dump(),
+        search=search,
+    )
 
 
 def judge(predictor: "Predictor", picture: Path) -> Judged:

@@ -2,16 +2,41 @@
 
 import os
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 NOT_FOR_KERAS = ("matplotlib", "sklearn")
+LINE_EVERY = 10.0  # seconds between lines of progress where there is no terminal
 
 
 def stderr() -> Console:
     """A console on stderr; wide enough for one line a message where it is no terminal."""
     return Console(stderr=True, soft_wrap=True)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[], None]]:
+    """Yield what to call after each row: a live line on a terminal, else a plain line on stderr now and then."""
+    console = stderr()
+    columns = (SpinnerColumn(), TextColumn(f"{what}: {{task.completed}} rows"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        rows, last = 0, time.monotonic()
+
+        def tick() -> None:
+            nonlocal rows, last
+            rows += 1
+            bar.update(task, completed=rows)
+            if not console.is_terminal and time.monotonic() - last >= LINE_EVERY:
+                last = time.monotonic()
+                console.print(f"{what}: {rows} rows")
+
+        yield tick
 
 
 def load_tensorflow() -> None:

@@ -36,6 +36,10 @@ class BundleError(FacelineError):
     """A model bundle that is incomplete, altered, or of another version."""
 
 
+class TrainingError(FacelineError):
+    """A training that has gone astray: its loss is no number any more."""
+
+
 class WeightsError(FacelineError):
     """Pretrained weights that cannot be had: a file missing, damaged or of another network, or nowhere to fetch it."""
 

@@ -1,7 +1,7 @@
 """The command line of the flows.
 
     python -m pipelines ui                     the Prefect server, its UI, and the deployments
-    python -m pipelines rebuild [--help]       a flow once, here and now; likewise check, compare, tune and promote
+    python -m pipelines rebuild [--help]       a flow once, here and now; likewise check, compare, tune, …
 
 A flow run this way appears on the server that PREFECT_API_URL names, else on the one on this machine; without either
 Prefect starts one for the time of the run.
@@ -20,7 +20,7 @@ from pipelines import server
 if TYPE_CHECKING:
     from prefect import Flow
 
-FLOWS = ("rebuild", "check", "compare", "tune", "promote")
+FLOWS = ("rebuild", "check", "compare", "tune", "crossvalidate", "promote")
 REPORTS_PORT = 4201
 
 

@@ -9,6 +9,7 @@ from prefect.deployments.runner import RunnerDeployment
 
 from pipelines.check import check
 from pipelines.compare import compare
+from pipelines.crossvalidate import crossvalidate
 from pipelines.promote import promote
 from pipelines.rebuild import rebuild
 from pipelines.tune import tune
@@ -33,6 +34,7 @@ def deployments(folder: Path) -> list[RunnerDeployment]:
         check.to_deployment("hourly", cron=HOURLY, parameters=here, concurrency_limit=REFUSE),
         compare.to_deployment("workspace", parameters=here, concurrency_limit=WAIT),
         tune.to_deployment("workspace", parameters=here, concurrency_limit=WAIT),
+        crossvalidate.to_deployment("workspace", parameters=here, concurrency_limit=WAIT),
         promote.to_deployment("workspace", parameters=here, concurrency_limit=WAIT),
     ]
 

@@ -25,7 +25,7 @@ def plan(targets: tuple[str, ...]) -> None:
     from dvc.repo import Repo
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
-    repo = Repo()
+    repo = Repo(_wait_for_lock=True)  # as `dvc --wait-for-lock` does
     with repo.lock:
         graph = get_active_graph(repo.index.graph)
         steps = plan_repro(graph, collect_stages(repo, targets or ["dvc.yaml"]))

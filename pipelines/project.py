@@ -101,14 +101,21 @@ class Project:
         Raises:
             ProjectError: it failed; its last line of error is the message.
         """
+        self._run(f"dvc {arguments[0]}", [*DVC, *arguments], say)
+
+    def python(self, module: str, *arguments: str, say: Say) -> None:
+        """Run a program of the project, `python -m MODULE`, as `dvc` does."""
+        self._run(module, [*PYTHON, "-m", module, *arguments], say)
+
+    def _run(self, name: str, command: Sequence[str], say: Say) -> None:
         lines: deque[str] = deque(maxlen=KEPT)
 
         def listen(line: str) -> None:
             lines.append(line)
             say(line)
 
-        if self.children.run([*DVC, *arguments], self.folder, listen):
-            raise ProjectError(f"dvc {arguments[0]}: {_reason(lines)}")
+        if self.children.run(command, self.folder, listen):
+            raise ProjectError(f"{name}: {_reason(lines)}")
 
     def git(self, *arguments: str) -> str:
         """What git prints; ProjectError says why it failed."""

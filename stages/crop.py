@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from faceline.datasets.summary import summarize, told
 from faceline.datasets.tables import CROPS, REJECTED
-from faceline.faces.cropping import CropSettings, counted, crop_face
+from faceline.faces.cropping import CropSettings, crop_face, only_face
 from faceline.faces.decoding import decode, encode_png
 from faceline.faces.detection import Face
 from faceline.faces.quality import fault, measure
@@ -49,15 +49,11 @@ def verdict(picture_bytes: bytes, faces: list[Face] | str, settings: CropSetting
     """The crop of a picture with its quality, or the reason why there is none."""
     if isinstance(faces, str):
         return {"reason": "detector_failed", "detail": faces}
-    found = counted(faces, settings)
-    if len(found) != 1:
-        reason = "several_faces" if found else "no_face"
-        return {
-            "reason": reason,
-            "detail": f"{len(found)} faces score {settings.min_score:g} or more; exactly 1 is kept",
-        }
-    crop = crop_face(decode(picture_bytes, max_pixels=max_pixels), found[0], settings)
-    quality = measure(crop, min(found[0].width, found[0].height))
+    face = only_face(faces, settings)
+    if isinstance(face, tuple):
+        return {"reason": face[0], "detail": face[1]}
+    crop = crop_face(decode(picture_bytes, max_pixels=max_pixels), face, settings)
+    quality = measure(crop, min(face.width, face.height))
     wrong = fault(quality, settings.quality)
     if wrong:
         return {"reason": wrong[0], "detail": wrong[1]}

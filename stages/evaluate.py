@@ -5,15 +5,10 @@ Reads the test subset of data/shards, the bundle, and the counts of ingest, clea
 plots, models/plots/*.csv. Run it with `dvc repro evaluate`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from rich.progress import track
 
@@ -24,47 +19,11 @@ from faceline.datasets.tables import PREDICTIONS, REJECTED
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.metrics import Constants, coverage, evaluate
 from faceline.evaluation.plots import PLOTS
-from faceline.faces.decoding import PIXELS_LIMIT, decode
 from faceline.files import atomic_directory, read_json, write_json, write_table
 from faceline.gates.passes import require_pass
-
-if TYPE_CHECKING:  # the bundle imports TensorFlow, which prints its banner unless it is loaded quietly
-    from faceline.learning.answering import Answers
+from faceline.learning import predicting
 
 SUBSET = "test"
-BATCH = 256  # crops decoded at a time; bounds the memory, does not change the answers
-LABELS = ("image_id", "age", "gender", "race")
-
-
-def predict(rows: Iterable[dict[str, Any]], answer: Callable[[npt.NDArray[np.uint8]], "Answers"]) -> Iterator[pa.Table]:
-    """Tables with schema PREDICTIONS, a batch each, for rows with schema SHARD.
-
-    Args:
-        rows: of a shard, in order.
-        answer: maps crops, uint8 (N, S, S, 3), to the network's answers.
-    """
-    remaining = iter(rows)
-    while batch := list(islice(remaining, BATCH)):
-        crops = np.stack([decode(row["png"], max_pixels=PIXELS_LIMIT) for row in batch])
-        yield side_by_side(batch, answer(crops))
-
-
-def side_by_side(rows: list[dict[str, Any]], answers: "Answers") -> pa.Table:
-    """Labels of N rows beside the N answers; what the bundle does not answer is null."""
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in LABELS}
-    columns["age_predicted"] = _column(answers.age, len(rows))
-    columns["female_probability"] = _column(answers.female_probability, len(rows))
-    columns["race_probabilities"] = _column(answers.race_probabilities, len(rows))
-    for name, bounds in (("age_low", answers.age_low), ("age_high", answers.age_high)):
-        # A bundle without an interval says NaN; an answer of NaN stays one, so that it shows.
-        columns[name] = (
-            pa.nulls(len(rows), pa.float32()) if bounds is None else pa.array(bounds, pa.float32(), from_pandas=True)
-        )
-    return pa.table(columns, PREDICTIONS)
-
-
-def _column(answers: npt.NDArray[np.float32] | None, rows: int) -> list[Any]:
-    return [None] * rows if answers is None else list(answers)
 
 
 def _kept(folder: Path) -> int:
@@ -107,8 +66,8 @@ def main(
     from faceline.learning.answering import CropPredictor
 
     predictor = CropPredictor(bundle)
-    batches = -(-read_manifest(shards)["rows"][SUBSET] // BATCH)
-    answered = predict(read_rows(shards, SUBSET), predictor.predict_crops)
+    batches = -(-read_manifest(shards)["rows"][SUBSET] // predicting.BATCH)
+    answered = predicting.predictions(read_rows(shards, SUBSET), predictor.predict_crops)
     tables = list(track(answered, "evaluate", total=batches, console=stderr()))
     predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
     learnt = predictor.card.constants

@@ -1,8 +1,9 @@
 """Check every setting of the chosen dataset and recipe, and that the dataset's files are there, before any work.
 
 Writes data/settings: `checked`, on which the first stages wait and whose content never changes, so that it reruns
-nothing; and network.json, code and files of weights of the chosen recipe's networks as digests, on which training
-depends (so that a new network reruns no training of another). Run it with `dvc repro settings`.
+nothing; and network.json, digests of what the chosen recipe's networks are made from: code, files of weights, a
+teacher, the bundle it starts from. Training depends on it, so that a new network or teacher reruns no training of
+another. Run it with `dvc repro settings`.
 """
 
 from collections.abc import Collection
@@ -20,10 +21,13 @@ from faceline.errors import SettingsError
 from faceline.evaluation.pictures import ReportSettings
 from faceline.faces.cropping import CropSettings
 from faceline.faces.detection import DetectSettings
-from faceline.files import atomic_directory, write_json
+from faceline.files import atomic_directory, digest, write_json
 from faceline.gates.expectations import NAMES
 from faceline.learning import networks
+from faceline.learning.card import file_digests
+from faceline.learning.devices import HardwareSettings
 from faceline.learning.recipe import Recipe
+from faceline.learning.teacher import read_answers
 from faceline.parallel import ClusterSettings
 from faceline.params import PARAMS, Settings, chosen, read_settings, section
 
@@ -31,10 +35,13 @@ TOP = (
     "dataset",
     "recipe",
     "cluster",
+    "hardware",
     "sample",
     "datasets",
     "shard",
     "report",
+    "crossvalidate",
+    "suspects",
     "compare",
     "tune",
     "recipes",
@@ -53,6 +60,7 @@ OF_A_DATASET: dict[str, type[Settings]] = {
 def check(dataset: str, recipe: str) -> Recipe:
     """Read every setting in force; SettingsError names the first section with something wrong in it."""
     read_settings(ClusterSettings, "cluster")
+    read_settings(HardwareSettings, "hardware")
     read_settings(SampleSettings, "sample")
     for stage, model in OF_A_DATASET.items():
         read_settings(model, "datasets", dataset, stage)
@@ -75,19 +83,41 @@ def closed(allowed: Collection[str], *keys: str) -> None:
             raise SettingsError(f"{PARAMS}: {unknown} is not a setting; allowed: {', '.join(allowed)}")
 
 
+def teacher_digest(recipe: Recipe, name: str, teachers: Path) -> dict[str, str]:
+    """The digest of the teacher of a recipe called `name`, as an entry of network.json; none where it has none.
+
+    Raises:
+        SettingsError: it is not in `teachers`, the folder that DVC watches.
+        SourceError: it is a table, but not one of answers.
+    """
+    if recipe.distill is None:
+        return {}
+    path = recipe.distill.teacher
+    if path.parent != teachers or not path.exists():
+        there = ", ".join(sorted(str(file) for file in teachers.glob("*") if file.suffix != ".md")) or "none there yet"
+        raise SettingsError(
+            f"{PARAMS}: recipes.{name}.distill.teacher = {str(path)!r}: not a table or a bundle in {teachers} ({there})"
+        )
+    if path.is_file():
+        read_answers(path)
+    return {"teacher": digest(path)}
+
+
 @click.command(help=__doc__)
 @click.option("--raw", type=click.Path(path_type=Path), required=True, help="The folder of the datasets' files.")
+@click.option("--teachers", type=click.Path(path_type=Path), required=True, help="The folder of recipes' teachers.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder to write.")
-def main(raw: Path, output: Path) -> None:
+def main(raw: Path, teachers: Path, output: Path) -> None:
     """Check, write."""
     dataset, name = chosen()
     recipe = check(dataset, name)
     if dataset != MADE:
         require_raw(raw / dataset, read_settings(IngestSettings, "datasets", dataset, "ingest"))
+    taught_by = teacher_digest(recipe, name, teachers)
     with atomic_directory(output) as folder:
         (folder / "checked").write_text("every setting is allowed\n", encoding="utf-8")
         digests = {entry.name: networks.digest(entry.network, entry.parsed_arguments) for entry in recipe.networks}
-        write_json(folder / "network.json", digests)
+        write_json(folder / "network.json", digests | taught_by | file_digests(recipe))
     click.echo(f"dataset {dataset}, recipe {name}: every setting is allowed")
 
 

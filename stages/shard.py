@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from faceline.datasets.labels import GENDERS, RACES
-from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, ShardSettings, write_part
+from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, ShardSettings, label_counts, write_part
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import MISSING, REJECTED
 from faceline.errors import SourceError
@@ -73,12 +73,6 @@ def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     """`rows` in the order of a hash of the seed and their image_id, whatever their order was."""
     keys = (hashlib.sha256(f"{seed}:{image_id}".encode()).digest() for image_id in rows["image_id"])
     return rows.take(pc.sort_indices(pa.array(keys, pa.binary(32))).to_numpy())
-
-
-def label_counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """How many rows have each age (years), gender and race code, as text; `unknown` counts the missing."""
-    texts = {name: rows[name].astype(str).where(rows[name].notna(), "unknown") for name in LABEL_COLUMNS}
-    return {name: dict(sorted(Counter(text).items())) for name, text in texts.items()}
 
 
 def records(rows: pd.DataFrame, file: BinaryIO) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Train the networks of the chosen recipe and pack them as a bundle.
 
-Reads data/shards (TFRecord) and, from data/store, the checkpoint of a training that was killed; writes models/bundle
+Reads data/shards and, from data/store, the checkpoint of a training that was killed; writes models/bundle
 (the networks and card.json) and models/history.csv (a row an epoch: losses, metrics, learning rate).
 Run it with `dvc repro train`.
 """
@@ -23,6 +23,8 @@ from faceline.faces.detection import DetectSettings
 from faceline.files import atomic_directory, atomic_file, sha256_file
 from faceline.gates.passes import require_pass
 from faceline.learning.card import Constants, DecodeSettings, Shards
+from faceline.learning.devices import HardwareSettings
+from faceline.learning.oversampling import Smote, require_neighbours
 from faceline.learning.recipe import Recipe
 from faceline.params import chosen, parse_settings, read_settings, section
 
@@ -43,10 +45,16 @@ def constants(counts: Mapping[str, Mapping[str, int]]) -> Constants:
 
 
 def require_labels(recipe: Recipe, name: str, counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Refuse a target that no row of train is labelled with: its head would learn nothing, and answer all the same."""
+    """Refuse a target that no row of train is labelled with: its head would learn nothing, and answer all the same.
+
+    Nor can a code be oversampled that hardly any row has.
+    """
     for target in recipe.targets:
         if not counts[target].keys() - {"unknown"}:
             raise SettingsError(f"recipes.{name} learns {target}, which no row of train has; choose a recipe without")
+    for target, learner in ((t, found) for entry in recipe.networks for t, found in entry.refit.learners.items()):
+        if isinstance(learner, Smote):
+            require_neighbours(learner, target, counts[target])
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -78,14 +86,16 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
 
     counts = manifest["label_counts"]["train"]
     require_labels(recipe, name, counts)
+    hardware_settings = read_settings(HardwareSettings, "hardware")
 
     load_tensorflow()
-    from faceline.learning import training
+    from faceline.learning import devices, training
     from faceline.learning.calibration import validate
     from faceline.learning.packing import write_bundle
 
+    hardware = devices.choose(hardware_settings, recipe)
     checkpoints = training.checkpoints(store, shards, recipe)
-    trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True))
+    trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True), hardware)
     metrics, age_interval = validate(trained, recipe, shards)
     with atomic_directory(output) as folder:
         write_bundle(

@@ -8,7 +8,7 @@ from faceline.errors import BundleError, PictureError
 from faceline.faces.cropping import CropSettings, crop_face
 from faceline.faces.decoding import encode_png
 from faceline.faces.detection import DetectSettings, Face
-from faceline.files import read_json, write_json
+from faceline.files import read_json, sha256_file, write_json
 from faceline.learning.bundle import Predictor
 from faceline.learning.calibration import conformal_half_width
 from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards, read_card
@@ -125,6 +125,19 @@ def test_an_altered_network_is_refused(bundle: Path) -> None:
     file.write_bytes(file.read_bytes() + b"x")
     with pytest.raises(BundleError, match="not the file that the card names"):
         Predictor(bundle)
+
+
+@pytest.mark.parametrize("keep", [0, 1000, -1000])
+def test_a_damaged_network_is_one_line_even_if_its_checksum_is_right(bundle: Path, keep: int) -> None:
+    card = read_json(bundle / "card.json")
+    file = bundle / card["networks"][0]["file"]
+    file.write_bytes(file.read_bytes()[:keep])
+    card["networks"][0]["sha256"] = sha256_file(file)
+    write_json(bundle / "card.json", card)
+    with pytest.raises(BundleError) as caught:
+        Predictor(bundle)
+    assert "is damaged, no network of Keras" in caught.value.message
+    assert len(caught.value.message.splitlines()) == 1
 
 
 def test_a_missing_network_is_refused(bundle: Path) -> None:

@@ -1,16 +1,13 @@
 """Programs of a flow: their lines, their status, and none of them left when the flow ends or is killed."""
 
-import os
-import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from pipelines.children import Children, StoppedError
+from tests.e2e.processes import SOON, running, until
 
 SLEEPER = "import subprocess, sys; c = subprocess.Popen(['sleep', '600']); print(c.pid, flush=True); c.wait()"
 
@@ -23,11 +20,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pid: int, within: float = 15) -> bool:
-    deadline = time.monotonic() + within
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not alive(pid)
+def gone(pid: int) -> bool:
+    """Waits until it is, and fails where it stays."""
+    return bool(until(lambda: not alive(pid)))
 
 
 def test_lines_and_status_are_told(tmp_path: Path) -> None:
@@ -55,10 +50,9 @@ def test_stop_ends_programs_and_their_children(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    while not lines:
-        time.sleep(0.05)
+    until(lambda: lines)
     children.stop()
-    thread.join(20)
+    thread.join(SOON)
     assert gone(int(lines[0]))
     assert caught
     with pytest.raises(StoppedError):
@@ -85,13 +79,10 @@ def test_a_killed_flow_leaves_no_program(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from pipelines.children import Children",
         f"Children().run([sys.executable, '-c', {SLEEPER!r}], Path('.'), lambda line: print(line, flush=True))",
     ])  # fmt: skip
-    flow = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert flow.stdout
-    sleeper = int(flow.stdout.readline())
-    os.kill(flow.pid, signal.SIGKILL)
-    flow.wait()
-    flow.stdout.close()
-    assert gone(sleeper)
+    said = tmp_path / "said"
+    with said.open("w") as file, running(sys.executable, "-c", script, stdout=file):
+        until(lambda: said.read_text().endswith("\n"))
+    assert gone(int(said.read_text()))
 
 
 def test_a_program_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:

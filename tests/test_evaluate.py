@@ -16,7 +16,7 @@ from faceline.evaluation.plots import PLOTS
 from faceline.faces.decoding import encode_png
 from faceline.files import digest, read_json, read_table
 from faceline.gates.passes import pass_file, write_pass
-from faceline.learning import answering
+from faceline.learning import answering, predicting
 from faceline.learning.answering import Answers
 from faceline.learning.card import Constants as Learnt
 from stages import evaluate as stage
@@ -81,7 +81,7 @@ def test_labels_and_answers_stand_side_by_side() -> None:
         }
         for level in levels
     ]
-    (table,) = stage.predict(rows, FakePredictor(Path()).predict_crops)
+    (table,) = predicting.predictions(rows, FakePredictor(Path()).predict_crops)
     assert table.schema == PREDICTIONS
     assert table["image_id"].to_pylist() == ["10", "200", "90"]
     assert table["age"].to_pylist() == [3, 66, 30]
@@ -93,7 +93,7 @@ def test_labels_and_answers_stand_side_by_side() -> None:
 
 def test_batches_do_not_change_the_answers(made: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(made, "one").exit_code == 0
-    monkeypatch.setattr(stage, "BATCH", 4)
+    monkeypatch.setattr(predicting, "BATCH", 4)
     assert run(made, "four").exit_code == 0
     assert digest(made / "one") == digest(made / "four")
 

@@ -85,7 +85,10 @@ def test_a_digest_follows_the_shared_parts_that_an_architecture_names() -> None:
         ({"arguments": {"width": -1}}, "compact.arguments.width = -1"),
         ({"arguments": {"depth": 2}}, "compact.arguments.depth is not a setting"),
         ({"targets": {}}, "at least one of age, gender, race"),
-        ({"targets": {"age": {"loss": "hinge"}}}, "'dldl', 'crossentropy', 'mae' or 'mse'"),
+        (
+            {"targets": {"age": {"loss": "hinge"}}},
+            "'dldl', 'crossentropy', 'mean_variance', 'ordinal', 'mae', 'mse' or 'huber'",
+        ),
         ({"network": "system_b", "arguments": {}}, "the targets of system_b can be age, gender"),
     ],
 )

@@ -1,8 +1,10 @@
 """A DVC project seen from outside: its stages, what becomes of one, and errors in one line."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from pipelines import experiments
 from pipelines.project import DVC, GateError, Outcome, Project, ProjectError, StageError
@@ -36,6 +38,16 @@ def test_targets_bring_what_they_need_and_no_more(project: Project) -> None:
     assert [stage.name for stage in project.stages(["left"])] == ["prepare", "gate@prepare", "left"]
     with pytest.raises(ProjectError, match="nothing-like-it"):
         project.stages(["nothing-like-it"])
+
+
+@pytest.mark.slow
+def test_stages_are_told_as_soon_as_another_dvc_is_done(project: Project) -> None:
+    with ThreadPoolExecutor() as pool:
+        with Repo(str(project.folder)) as other, other.lock:
+            told = pool.submit(project.stages)
+            with pytest.raises(TimeoutError):
+                told.result(timeout=10)  # DVC by itself gives up after 3 s
+        assert len(told.result()) == 5
 
 
 def test_what_becomes_of_a_stage(built: Project) -> None:

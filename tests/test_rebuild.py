@@ -15,17 +15,23 @@ from prefect.client.schemas.objects import State, TaskRun
 from pipelines import place
 from pipelines.project import Project
 from pipelines.rebuild import rebuild
+from tests.e2e.processes import SOON
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 STAGES = ["prepare", "gate@prepare", "left", "right", "report"]
 
 
 def run(folder: Path, **parameters: Any) -> tuple[State, dict[str, TaskRun]]:
-    """The flow's final state, and its task runs by name, in the order of their start."""
-    state: State = rebuild(folder=folder, retry_delay=0, return_state=True, **parameters)
+    """`rebuild` without a wait before a stage is tried again."""
+    return run_of(rebuild, folder, retry_delay=0, **parameters)
+
+
+def run_of(flow: Any, folder: Path, **parameters: Any) -> tuple[State, dict[str, TaskRun]]:
+    """A flow's final state, and its task runs by name, in the order of their start."""
+    state: State = flow(folder=folder, return_state=True, **parameters)
     with get_client(sync_client=True) as client:
-        flow = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
-        tasks = client.read_task_runs(flow_run_filter=flow, limit=50)
+        found = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        tasks = client.read_task_runs(flow_run_filter=found, limit=50)
     return state, {task.name: task for task in sorted(tasks, key=lambda task: task.start_time or task.created)}
 
 
@@ -205,5 +211,5 @@ def test_two_runs_in_one_folder_never_meet(built_toy: Path) -> None:
         waiting.start()
         time.sleep(4)
         assert not results
-    waiting.join(60)
+    waiting.join(SOON)
     assert results and results[0][0].is_completed()

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from faceline.datasets import records
 from faceline.datasets.records import ShardSettings, dataset, encode, parse, read_rows, shard_files
 from faceline.errors import SettingsError, SourceError
 from faceline.params import parse_settings
@@ -35,6 +36,19 @@ def test_dataset_streams_the_files_in_order(tmp_path: Path) -> None:
         for item in dataset(shard_files(shards, "train", "tfrecord")).map(parse).as_numpy_iterator()
     ]
     assert ids == [row["image_id"] for row in rows(ROWS["train"], 0)]
+
+
+def test_both_formats_give_the_same_rows_to_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord", "parquet"), rows=20, seed=1))
+    monkeypatch.setattr(records, "ROW_GROUP", 8)
+    one, other = (
+        list(records.rows(shard_files(shards, "train", form), form).as_numpy_iterator())
+        for form in ("tfrecord", "parquet")
+    )
+    assert one == other
+    assert len(one) == ROWS["train"]
+    assert one[0].keys() == {"image_id", "png", "age", "gender", "race"}
+    assert one[0]["race"] == -1
 
 
 def test_a_format_that_was_not_written_is_named(tmp_path: Path) -> None:

@@ -10,19 +10,20 @@ import pytest
 from click.testing import CliRunner
 
 from faceline.datasets.labels import TARGETS
+from faceline.datasets.tables import SUSPECTS
 from faceline.evaluation.card import model_card
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.material import Material, gather
 from faceline.evaluation.metrics import Constants, coverage, evaluate
 from faceline.evaluation.page import page
-from faceline.evaluation.pictures import ReportSettings, random_crops, thumbnails, worst
+from faceline.evaluation.pictures import ReportSettings, random_crops, suspect_crops, thumbnails, worst
 from faceline.evaluation.sections import FEW, slice_rows, steps, verdicts, words
 from faceline.files import read_json, read_table, write_json
 from stages import report as stage
 from tests.builders import CONSTANTS, World, world
 
 SECTIONS = ["steps", "gates", "labels", "by-gender", "crops", "learning"]
-SECTIONS += ["metrics", "slices", "answers", "worst", "reading"]
+SECTIONS += ["metrics", "slices", "answers", "worst", "folds", "suspects", "reading"]
 SETTINGS = ReportSettings(seed=1, grid=12, worst=5)
 FAILED = {
     "gate": "crop",
@@ -42,6 +43,7 @@ FAILED = {
     ],
 }
 CARD = {
+    "shards": {"digest": "s" * 64},
     "licence": "Synthetic faces & nothing else",
     "recipe": {"digest": "r" * 64},
     "networks": [{"targets": ["age", "gender"], "parameters": 883746}],
@@ -125,6 +127,38 @@ def test_a_failed_gate_is_shown_with_its_rows_and_others_as_not_run(material: Ma
     assert text.count(": not run") == 7
     crop = next(verdict for verdict in verdicts(material.gates) if verdict.gate == "crop")
     assert (crop.met, crop.total) == (0, 1)
+
+
+def test_without_cross_validation_the_page_says_how_to_do_it(text: str) -> None:
+    assert text.count("python -m pipelines crossvalidate") == 2
+
+
+def test_cross_validation_and_the_most_suspect_labels_are_shown(made: World, material: Material) -> None:
+    names = [(target, rank) for target in ("age", "race") for rank in (2, 1, 3)]
+    rows = [
+        {"target": target, "rank": rank, "image_id": made.image_id(10 + rank), "path": "", "label": 2 + rank,
+         "predicted": 1.0, "score": rank / 10}
+        for target, rank in names
+    ]  # fmt: skip
+    assert [shown.lines for shown in suspect_crops(pa.Table.from_pylist(rows, SUSPECTS), "race", 2)] == [
+        ("label indian", "predicted black", "score 0.100"),
+        ("label other", "predicted black", "score 0.200"),
+    ]
+    age = {"mae": 5.0, "bias": -1.0}
+    folds = {"recipe": "compact", "dataset": "sample", "rows": 55, "folds": [{}, {}], "shards": "s" * 64}
+    folds |= {"mean": {"age": age}, "sd": {"age": {"mae": 0.25, "bias": 0.5}}}
+    tables = {"crossvalidation": folds, "suspects": pa.Table.from_pylist(rows[:3], SUSPECTS)}
+    text = page(replace(material, **tables), "sample", "compact", SETTINGS)
+    assert "<td>Age: mean absolute error</td><td>5.00 years</td><td>0.25 years</td>" in text
+    assert "<td>-1.00 years</td><td>0.50 years</td>" in text
+    assert "pipelines crossvalidate" not in text and "other data than the bundle" not in text
+    assert text.index("score 0.100") < text.index("score 0.200") and "predicted 1.0" in text
+    crop = text.split("label 3</span>")[0].rpartition("<img src=")[2]
+    assert crop.startswith('"data:image/jpeg') and made.image_id(11) in crop
+    changed = page(replace(material, **{**tables, "crossvalidation": {**folds, "shards": "t"}}), "a", "b", SETTINGS)
+    assert "other data than the bundle" in changed
+    none = page(replace(material, **{**tables, "suspects": SUSPECTS.empty_table()}), "a", "b", SETTINGS)
+    assert "Cross-validation has found none" in none
 
 
 def test_without_predictions_the_page_says_so(material: Material) -> None:

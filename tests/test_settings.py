@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from faceline.files import read_json
+from faceline.learning.teacher import Teacher, write_answers
 from stages.settings import main
 from tests.imports import ROOT
 
@@ -40,7 +42,7 @@ def put(params: Path, dataset: str, name: str | None) -> None:
 
 
 def run() -> Any:
-    return CliRunner().invoke(main, ["--raw", "data/raw", "--output", "settings"])
+    return CliRunner().invoke(main, ["--raw", "data/raw", "--teachers", "models/teachers", "--output", "settings"])
 
 
 DATASETS = list(YAML(typ="safe").load(ROOT / "params.yaml")["datasets"])
@@ -126,6 +128,9 @@ def test_a_file_of_weights_is_asked_for_before_any_work_and_counts_by_its_conten
             [{"network": "vgg99", "targets": {}}],
             "no such network; allowed: backbone, compact",
         ),
+        ("hardware.strategy", "cluster", "hardware.strategy = 'cluster'"),
+        ("hardware.xla", "maybe", "hardware.xla"),
+        ("recipes.compact.start", "models/other", "models/other/card.json is missing"),
         ("sample.faces", -1, "sample.faces = -1"),
         ("shard.formats", ["csv"], "shard.formats.0 = 'csv'"),
     ],
@@ -139,3 +144,35 @@ def test_a_bad_setting_is_one_clear_line_and_nothing_is_written(
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
     assert not (params.parent / "settings").exists()
+
+
+DISTILL: dict[str, Any] = {"teacher": "models/teachers/big.parquet", "weight": 0.5}
+
+
+def test_a_changed_teacher_is_another_dependency_of_training(params: Path) -> None:
+    change(params, "recipes.compact.distill", DISTILL)
+    digests = []
+    for age in (30.0, 31.0):
+        write_answers(Path(DISTILL["teacher"]), Teacher(["a"], {"age": np.array([[age]])}))
+        assert run().exit_code == 0
+        digests.append(read_json(Path("settings/network.json"))["teacher"])
+    assert digests[0] != digests[1]
+
+
+@pytest.mark.parametrize(
+    ("teacher", "message"),
+    [
+        ("models/teachers/small.parquet", "not a table or a bundle in models/teachers (models/teachers/big.parquet)"),
+        ("params.yaml", "recipes.compact.distill.teacher = 'params.yaml': not a table or a bundle in models/teachers"),
+        ("models/teachers/big.parquet", "models/teachers/big.parquet cannot be read as a table"),
+    ],
+)
+def test_a_teacher_that_cannot_be_used_stops_before_any_work(params: Path, teacher: str, message: str) -> None:
+    Path("models/teachers").mkdir(parents=True)
+    Path("models/teachers/big.parquet").write_text("nothing")
+    change(params, "recipes.compact.distill", {**DISTILL, "teacher": teacher})
+    result = run()
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
+    assert not Path("settings").exists()

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ from click.testing import CliRunner
 from ruamel.yaml import YAML
 
 from faceline.datasets.records import ShardSettings
-from faceline.errors import SettingsError, SourceError
+from faceline.errors import SettingsError, SourceError, TrainingError
 from faceline.files import write_json
 from faceline.gates.passes import write_pass
-from faceline.learning import checkpoint, heads, inputs, training
+from faceline.learning import checkpoint, inputs, training
 from faceline.learning.augmentation import augment
 from faceline.learning.card import read_card
 from faceline.learning.inputs import Subset
 from faceline.learning.pixels import prepare
-from faceline.learning.recipe import Age, Augmentation, Recipe
+from faceline.learning.recipe import Augmentation, Recipe
 from faceline.params import section
 from stages.train import main, require_labels
 from tests.toys import RECIPE, ROWS, SIDE, network, recipe, write_shards
@@ -64,32 +65,90 @@ def test_the_same_shards_and_recipe_give_the_same_weights(
     assert again.history == trained.history
 
 
-@pytest.mark.parametrize("averaged", [False, True])
+AVERAGED = {"name": "adamw", "learning_rate": 0.003, "weight_decay": 0.01, "ema_momentum": 0.9}
+SGD = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9, "nesterov": True, "clip_norm": 1.0, "ema_momentum": 0.9}
+MIXED = {**RECIPE["augmentation"], "mixup": 0.4, "jpeg": {"share": 0.5}}
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": AVERAGED}, {"optimizer": SGD, "augmentation": MIXED}])
 def test_a_killed_training_goes_on_to_the_same_end(
-    shards: Path, trained: training.Trained, tmp_path: Path, averaged: bool
+    shards: Path, trained: training.Trained, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    optimizer = {"name": "adamw", "learning_rate": 0.003, "weight_decay": 0.01, "ema_momentum": 0.9}
-    settings = recipe(optimizer=optimizer) if averaged else recipe()
-    whole = train(settings, shards, tmp_path / "whole") if averaged else trained
+    settings = recipe(**changes)
+    whole = train(settings, shards, tmp_path / "whole") if changes else trained
     said: list[str] = []
 
     def die_after_the_first(line: str) -> None:
         said.append(line)
-        if "epoch 1/" in line:
+        if "validation" in line:
             raise KilledError
 
     with pytest.raises(KilledError):
         train(settings, shards, tmp_path / "killed", die_after_the_first)
     resumed = train(settings, shards, tmp_path / "killed", said.append)
-    parameters = f"{resumed.model.count_params():,} parameters"
-    told = [parameters, "epoch 1/3", parameters, "epoch 2/3", "epoch 3/3"]
-    assert [line.split(", ")[0] for line in said] == [f"system_d-age-gender: {what}" for what in told]
+    assert [line.split(", ")[0] for line in said if "validation" in line] == [
+        f"system_d-age-gender: epoch {epoch}/3" for epoch in (1, 2, 3)
+    ]
+    parameters = f"system_d-age-gender: {resumed.model.count_params():,} parameters"
+    assert sum(line.startswith(parameters) for line in said) == 2  # said again by the one that goes on
     assert same(resumed.model, whole.model)
     assert resumed.history == whole.history
 
 
+def test_parquet_alone_gives_the_same_training(trained: training.Trained, tmp_path: Path) -> None:
+    parquet = write_shards(tmp_path / "shards", SETTINGS.model_copy(update={"formats": ("parquet",)}))
+    again = train(recipe(), parquet, tmp_path)
+    assert same(again.model, trained.model)
+    assert again.history == trained.history
+
+
 def test_a_finished_training_is_not_trained_again(shards: Path, trained: training.Trained, store: Path) -> None:
     assert same(train(recipe(), shards, store, pytest.fail).model, trained.model)
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_the_last_good_epoch_is_kept(
+    shards: Path, tmp_path: Path
+) -> None:
+    settings = recipe(optimizer={"name": "sgd", "learning_rate": 1e38}, augmentation={})
+    with pytest.raises(TrainingError) as caught:
+        train(settings, shards, tmp_path)
+    assert caught.value.exit_code
+    assert re.fullmatch(
+        r"system_d-age-gender: the loss is (nan|inf) at step 2 of epoch 1; no epoch had ended; .*", caught.value.message
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_a_later_epoch_the_weights_before_it_stay_in_the_store(shards: Path, tmp_path: Path) -> None:
+    settings = recipe(schedule={"name": "constant"})
+    saved = tmp_path / "system_d-age-gender.npz"
+
+    def spoil_after_the_first(line: str) -> None:
+        if "epoch 1/3" in line:
+            state = dict(np.load(saved))
+            np.savez(saved, **{name: value * np.nan if name == "network_0" else value for name, value in state.items()})
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(settings, shards, tmp_path, spoil_after_the_first)
+    before = saved.read_bytes()
+    with pytest.raises(TrainingError, match=rf"at step 1 of epoch 2; the weights of epoch 1 are kept in {saved};"):
+        train(settings, shards, tmp_path)
+    assert saved.read_bytes() == before
+
+
+def test_a_batch_larger_than_the_set_is_refused(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"batch_size = 49: must be at most 48, the rows to train on"):
+        train(recipe(batch_size=49), shards, tmp_path)
+
+
+def test_a_gradient_is_shortened_and_sgd_has_its_momentum() -> None:
+    settings = recipe(optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.5, "clip_norm": 5.0})
+    optimizer = training._optimizer(settings, 1)
+    weights = keras.Variable([0.0, 0.0])
+    for _ in range(2):
+        optimizer.apply([keras.ops.convert_to_tensor([30.0, 40.0])], [weights])
+    assert np.allclose(weights.numpy(), [-3 - 4.5, -4 - 6], atol=1e-5)  # a step of 5, then one and a half
 
 
 def test_the_best_weights_are_kept_and_training_stops_early(shards: Path, tmp_path: Path) -> None:
@@ -240,23 +299,6 @@ def test_whitened_pictures_have_mean_0_and_deviation_1() -> None:
     assert np.all(second == 0)
 
 
-@pytest.mark.parametrize("loss", ["dldl", "crossentropy"])
-def test_losses_over_bins_are_lowest_at_the_label(loss: str) -> None:
-    function = heads.loss(Age(loss=loss))
-    bins = np.arange(117)
-    outputs = [np.exp(-0.5 * ((bins - age) / 2.5) ** 2)[None] for age in (20, 30, 60)]
-    losses = [float(np.mean(function(np.array([[30.0]]), (out / out.sum()).astype(np.float32)))) for out in outputs]
-    assert losses[1] == min(losses)
-    assert losses[2] > losses[0]
-
-
-def test_years_are_the_expectation_over_bins_or_the_number() -> None:
-    outputs = np.zeros((1, 117), np.float32)
-    outputs[0, [20, 30]] = 0.5
-    assert heads.years(outputs).tolist() == [25]
-    assert heads.years(np.array([[31.5], [-2.0]], np.float32)).tolist() == [31.5, 0]
-
-
 def test_shards_without_validation_rows_are_refused(tmp_path: Path) -> None:
     write_json(tmp_path / "manifest.json", {"rows": {"train": 0, "val": 0, "test": 0}, "formats": ["tfrecord"]})
     with pytest.raises(SourceError, match="has no rows in train"):
@@ -271,6 +313,7 @@ def write_params(crop_size: int) -> None:
     params = {
         "dataset": "toy",
         "recipe": "two",
+        "hardware": {},
         "datasets": {"toy": sample},
         "recipes": {"two": {**RECIPE, "networks": two, "epochs": 2}},
     }

@@ -72,5 +72,5 @@ def write_shards(folder: Path, settings: ShardSettings) -> Path:
             files += write_part(part, folder / subset, number, settings.formats)
     counts = {"age": {"20": 1, "30": 1, "70": 1}, "gender": {"0": 1, "1": 2}, "race": {"3": 2, "unknown": 1}}
     manifest = {"crop_size": SIDE, "files": files, "formats": sorted(settings.formats), "rows": ROWS}
-    write_json(folder / MANIFEST, {**manifest, "label_counts": {"train": counts}})
+    write_json(folder / MANIFEST, {**manifest, "label_counts": dict.fromkeys(ROWS, counts)})
     return folder

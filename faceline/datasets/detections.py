@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,8 @@ from faceline.files import read_table, write_table
 
 CHUNK, CHUNK_PIXELS = 256, 24_000_000  # pictures, and pixels, decoded and detected together; bounds memory
 STORE_VERSION = 2  # raise when the same settings find other faces than before, so that old detections are not used
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ def search(part: Part) -> int:
     detector = _detector(part.settings)
     rows = [
         row
-        for chunk in _chunks(part)
-        for image_id, answer in zip(chunk, detect_each(detector, list(chunk.values())), strict=True)
+        for chunk in chunks(_pictures(part))
+        for (image_id, _), answer in zip(chunk, detect_each(detector, [pixels for _, pixels in chunk]), strict=True)
         for row in face_rows(image_id, answer)
     ]
     name = hashlib.sha256("".join(sorted(part.image_ids)).encode()).hexdigest()[:24]
@@ -98,23 +101,27 @@ def search(part: Part) -> int:
     return len(part)
 
 
-def _chunks(part: Part) -> Iterator[dict[str, np.ndarray]]:
-    """The decoded pictures of a part by image_id, few enough at a time."""
-    chunk: dict[str, np.ndarray] = {}
+def chunks(pictures: Iterable[tuple[T, np.ndarray]]) -> Iterator[list[tuple[T, np.ndarray]]]:
+    """Pictures (height, width, 3), each with its key, few enough at a time: CHUNK and CHUNK_PIXELS, but always one."""
+    chunk: list[tuple[T, np.ndarray]] = []
     pixels = 0
-    for batch in pq.ParquetFile(part.images).iter_batches(CHUNK, columns=["image_id", "bytes"]):
-        for image_id, data in zip(batch["image_id"].to_pylist(), batch["bytes"], strict=True):
-            if image_id not in part.image_ids:
-                continue
-            picture = decode(data.as_py(), max_pixels=part.max_pixels)
-            size = picture.shape[0] * picture.shape[1]
-            if chunk and (len(chunk) == CHUNK or pixels + size > CHUNK_PIXELS):
-                yield chunk
-                chunk, pixels = {}, 0
-            chunk[image_id] = picture
-            pixels += size
+    for key, picture in pictures:
+        size = picture.shape[0] * picture.shape[1]
+        if chunk and (len(chunk) == CHUNK or pixels + size > CHUNK_PIXELS):
+            yield chunk
+            chunk, pixels = [], 0
+        chunk.append((key, picture))
+        pixels += size
     if chunk:
         yield chunk
+
+
+def _pictures(part: Part) -> Iterator[tuple[str, np.ndarray]]:
+    """The pictures of a part, decoded, with their image_ids."""
+    for batch in pq.ParquetFile(part.images).iter_batches(CHUNK, columns=["image_id", "bytes"]):
+        for image_id, data in zip(batch["image_id"].to_pylist(), batch["bytes"], strict=True):
+            if image_id in part.image_ids:
+                yield image_id, decode(data.as_py(), max_pixels=part.max_pixels)
 
 
 def detect_each(detector: Detector, pictures: Sequence[np.ndarray]) -> list[list[Face] | str]:

@@ -7,12 +7,14 @@ Writers, encoder, parser and readers of the format stand together here. In TFRec
 Parquet it is null. TensorFlow is imported by the functions that need it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
@@ -150,6 +152,12 @@ def write_part(rows: Iterable[Row], folder: Path, number: int, formats: Iterable
     ]
 
 
+def label_counts(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many rows have each age (years), gender and race code, as text; `unknown` counts the missing."""
+    texts = {name: rows[name].astype(str).where(rows[name].notna(), "unknown") for name in LABEL_COLUMNS}
+    return {name: dict(sorted(Counter(text).items())) for name, text in texts.items()}
+
+
 def encode(row: Row) -> bytes:
     """A row as a serialized `tf.train.Example`; the same row always gives the same bytes."""
     import tensorflow as tf
@@ -189,6 +197,34 @@ def dataset(files: "Sequence[Path] | tf.Tensor") -> "tf.data.Dataset":
 
     names = files if tf.is_tensor(files) else [str(file) for file in files]
     return tf.data.TFRecordDataset(names, buffer_size=1 << 20)
+
+
+def rows(files: "Sequence[Path] | tf.Tensor", form: Format) -> "tf.data.Dataset":
+    """The rows of files of one format in the order written, streamed, with columns as `parse` gives them.
+
+    Args:
+        files: paths, or a string tensor of them.
+        form: of all of them.
+    """
+    import tensorflow as tf
+
+    if form == "tfrecord":
+        return dataset(files).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    names = files if tf.is_tensor(files) else [str(file) for file in files]
+    signature = {name: tf.TensorSpec((None,), tf.string) for name in ("image_id", "png")}
+    signature |= {name: tf.TensorSpec((None,), tf.int64) for name in LABEL_COLUMNS}
+
+    def blocks(name: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_generator(_parquet_blocks, output_signature=signature, args=(name,))
+
+    return tf.data.Dataset.from_tensor_slices(names).flat_map(blocks).unbatch()
+
+
+def _parquet_blocks(name: bytes) -> Iterator[dict[str, Any]]:
+    """The columns of a Parquet shard, a row group at a time, as TFRecord has them."""
+    for batch in pq.ParquetFile(name.decode()).iter_batches(ROW_GROUP):
+        labels = {column: batch.column(column).fill_null(MISSING).to_numpy() for column in LABEL_COLUMNS}
+        yield {"image_id": batch.column("image_id").to_pylist(), "png": batch.column("png").to_pylist(), **labels}
 
 
 def read_manifest(shards: Path) -> dict[str, Any]:

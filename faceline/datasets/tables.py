@@ -132,3 +132,19 @@ PREDICTIONS = pa.schema(
         ("race_probabilities", pa.list_(pa.float32(), 5)),
     ]
 )
+
+# crossvalidate: answers of networks that have not seen the picture, nor another of its group
+OUT_OF_FOLD = PREDICTIONS.append(pa.field("fold", pa.int8()))
+
+# crossvalidate: rows whose label is unlikely, most suspect first for each target
+SUSPECTS = pa.schema(
+    [
+        ("target", pa.string()),  # age, gender or race
+        ("rank", pa.int32()),  # 1, 2, … for each target
+        ("image_id", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.int16()),  # years or code
+        ("predicted", pa.float32()),  # years or code
+        ("score", pa.float32()),  # quality of the label, from 0 (surely wrong) to 1
+    ]
+)

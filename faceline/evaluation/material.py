@@ -29,6 +29,8 @@ class Material:
     bundle_digest: str | None  # of the card, which has those of the networks
     metrics: dict[str, Any] | None  # of the test subset, slices included
     predictions: pa.Table | None
+    crossvalidation: dict[str, Any] | None  # metrics by fold, and what they were measured on
+    suspects: pa.Table | None  # of labels
     crops: tuple[Path, ...]  # the parts of the table of crops
 
 
@@ -46,6 +48,8 @@ def gather(data: Path, models: Path) -> Material:
         bundle_digest=digest(card) if card.exists() else None,
         metrics=summaries.get("evaluate", {}).get("metrics"),
         predictions=_table(data / "evaluate" / "predictions.parquet"),
+        crossvalidation=_json(data / "crossvalidate" / "metrics.json"),
+        suspects=_table(data / "crossvalidate" / "suspects.parquet"),
         crops=tuple(sorted((data / "crop" / "faces").glob("part-*.parquet"))),
     )
 

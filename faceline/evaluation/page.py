@@ -10,8 +10,8 @@ from faceline.evaluation import figures
 from faceline.evaluation.figures import Picture
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.material import Material
-from faceline.evaluation.pictures import ReportSettings, random_crops, thumbnails, worst
-from faceline.evaluation.sections import HEADLINES, measures, number, slice_rows, steps, verdicts
+from faceline.evaluation.pictures import ReportSettings, random_crops, suspect_crops, thumbnails, worst
+from faceline.evaluation.sections import HEADLINES, fold_measures, measures, number, slice_rows, steps, verdicts
 
 TEMPLATES = Path(__file__).parent
 
@@ -34,7 +34,9 @@ def page(material: Material, dataset: str, recipe: str, settings: ReportSettings
     judged = None if material.predictions is None else Judged.of(material.predictions)
     grid = random_crops(material.crops, material.kept, settings)
     wrong = {} if judged is None else {target: worst(judged, target, settings.worst) for target in TARGETS}
-    wanted = {shown.image_id for group in (grid, *wrong.values()) for shown in group}
+    table = material.suspects
+    suspect = {} if table is None else {name: suspect_crops(table, name, settings.suspects) for name in TARGETS}
+    wanted = {shown.image_id for group in (grid, *wrong.values(), *suspect.values()) for shown in group}
     metrics = material.metrics or {}
     return render(
         "report.html.j2",
@@ -55,8 +57,19 @@ def page(material: Material, dataset: str, recipe: str, settings: ReportSettings
         slices=slice_rows(metrics),
         answers=[] if judged is None else _answer_figures(judged, metrics),
         wrong={target: group for target, group in wrong.items() if group},
+        folds=material.crossvalidation,
+        fold_measures=[] if material.crossvalidation is None else fold_measures(material.crossvalidation),
+        outdated=_outdated(material),
+        suspects={target: group for target, group in suspect.items() if group},
         crops=thumbnails(material.crops, wanted),
     )
+
+
+def _outdated(material: Material) -> bool:
+    """Whether the bundle was trained on other shards than those that cross-validation divided into folds."""
+    if material.crossvalidation is None or material.card is None:
+        return False
+    return bool(material.card["shards"]["digest"] != material.crossvalidation["shards"])
 
 
 def _label_figures(material: Material) -> list[Picture]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.evaluation.judged import Judged
+from faceline.evaluation.suspects import told
 from faceline.params import Settings
 
 SIDE = 112  # pixels; a larger crop is shown at this size
@@ -28,6 +30,7 @@ class ReportSettings(Settings):
     seed: int = 1  # of the random grid
     grid: int = Field(default=48, ge=0, le=500)  # crops in it
     worst: int = Field(default=12, ge=0, le=100)  # predictions shown for each target
+    suspects: int = Field(default=12, ge=0, le=100)  # suspect labels shown for each target
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,12 @@ def worst(judged: Judged, target: str, count: int) -> list[Shown]:
     known = np.flatnonzero(~np.isnan(badness))
     order = sorted(known, key=lambda row: (-badness[row], judged.image_id[row]))[:count]
     return [Shown(str(judged.image_id[row]), _verdict_lines(judged, target, int(row))) for row in order]
+
+
+def suspect_crops(table: pa.Table, target: str, count: int) -> list[Shown]:
+    """The `count` most suspect labels of a target in a table with schema SUSPECTS, most suspect first."""
+    rows = sorted((row for row in table.to_pylist() if row["target"] == target), key=lambda row: row["rank"])
+    return [Shown(row["image_id"], (*told(row), f"score {row['score']:.3f}")) for row in rows[:count]]
 
 
 def thumbnails(crops: Sequence[Path], wanted: Collection[str]) -> dict[str, str]:

@@ -123,6 +123,19 @@ def measures(metrics: dict[str, Any], which: tuple[tuple[str, str, str], ...] = 
     ]
 
 
+def fold_measures(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, mean over the folds and standard deviation of each measure that cross-validation has given."""
+    return [
+        (
+            name,
+            words(number(metrics["mean"], path), unit),
+            words(number(metrics["sd"], path), "years" if unit == "signed" else unit),  # a deviation has no sign
+        )
+        for name, path, unit in MEASURES
+        if number(metrics["mean"], path) is not None
+    ]
+
+
 def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """The groups of people: by, group, n, few (whether n says little), and age, bias, gender, race as text."""
     rows = []

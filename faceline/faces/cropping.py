@@ -30,6 +30,15 @@ def counted(faces: Sequence[Face], settings: CropSettings) -> list[Face]:
     return [face for face in faces if face.score >= settings.min_score]
 
 
+def only_face(faces: Sequence[Face], settings: CropSettings) -> Face | tuple[str, str]:
+    """The one counted face of a picture, or reason and detail where there is none or more than one."""
+    found = counted(faces, settings)
+    if len(found) == 1:
+        return found[0]
+    reason = "several_faces" if found else "no_face"
+    return reason, f"{len(found)} faces score {settings.min_score:g} or more; exactly 1 is kept"
+
+
 def crop_face(picture: np.ndarray, face: Face, settings: CropSettings) -> np.ndarray:
     """The square crop of one face.
 

@@ -1,19 +1,27 @@
 """The networks of a bundle on crops of faces; `faceline.learning.bundle` makes the crops of a picture first."""
 
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
+from faceline.datasets.labels import TARGETS
+from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import BundleError
 from faceline.files import sha256_file
 from faceline.learning import heads
 from faceline.learning.card import NetworkFile, read_card
+from faceline.learning.forest_head import ForestHead
 from faceline.learning.pixels import prepare
 
 BATCH = 128  # crops a call of the networks
+LAYERS = {"ForestHead": ForestHead, "Ordinal": heads.Ordinal}  # the project's own, which a network's file may name
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,21 @@ class Answers:
     female_probability: np.ndarray | None = None
     race_probabilities: np.ndarray | None = None
 
+    def beside(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+        """Labels and image_id of n rows beside the answers, schema PREDICTIONS; what is not answered is null."""
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("image_id", *TARGETS)}
+        columns["age_predicted"] = _column(self.age, len(rows))
+        columns["female_probability"] = _column(self.female_probability, len(rows))
+        columns["race_probabilities"] = _column(self.race_probabilities, len(rows))
+        for name, bounds in (("age_low", self.age_low), ("age_high", self.age_high)):
+            # A bundle without an interval says NaN; an answer of NaN stays one, so that it shows.
+            columns[name] = (
+                pa.nulls(len(rows), pa.float32())
+                if bounds is None
+                else pa.array(bounds, pa.float32(), from_pandas=True)
+            )
+        return pa.table(columns, PREDICTIONS)
+
 
 class CropPredictor:
     """The networks of a bundle.
@@ -45,27 +68,31 @@ class CropPredictor:
 
     def __init__(self, path: Path):
         self.card = read_card(path)
-        self._networks = [_load(path, file) for file in self.card.networks]
+        self._networks = [load_network(path, file) for file in self.card.networks]
         side = self.card.crop.size
         signature = [tf.TensorSpec((None, side, side, 3), tf.uint8)]
-        self._outputs = tf.function(self._run, input_signature=signature)
+        self._run_compiled = tf.function(self._run, input_signature=signature)
 
     def predict_crops(self, crops: np.ndarray) -> Answers:
         """Answers for crops, uint8 (n, size, size, 3) of the card's crop size; ValueError for another shape."""
         side = self.card.crop.size
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (n, {side}, {side}, 3)")
-        # Some kernels can't take an empty batch, so a black crop stands in for none.
-        fed = crops if len(crops) else np.zeros((1, side, side, 3), np.uint8)
-        parts = [self._outputs(fed[start : start + BATCH]) for start in range(0, len(fed), BATCH)]
-        outputs = {
-            name: np.concatenate([part[name].numpy() for part in parts])[: len(crops)] for name in self.card.targets
-        }
+        outputs = self.outputs(crops)
         return Answers(
             **self._ages(outputs["age"]) if "age" in outputs else {},
             female_probability=outputs["gender"][:, 0] if "gender" in outputs else None,
             race_probabilities=outputs.get("race"),
         )
+
+    def outputs(self, crops: np.ndarray) -> dict[str, np.ndarray]:
+        """What the head of each target gives for crops as above, float32 (n, k)."""
+        # Some kernels can't take an empty batch, so a black crop stands in for none.
+        fed = crops if len(crops) else np.zeros((1, *crops.shape[1:]), np.uint8)
+        parts = [self._run_compiled(fed[start : start + BATCH]) for start in range(0, len(fed), BATCH)]
+        return {
+            name: np.concatenate([part[name].numpy() for part in parts])[: len(crops)] for name in self.card.targets
+        }
 
     def _run(self, crops: tf.Tensor) -> dict[str, tf.Tensor]:
         given = self.card.input
@@ -74,17 +101,29 @@ class CropPredictor:
         return {name: output for answer in answers for name, output in answer.items()}
 
     def _ages(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        years = heads.years(outputs).astype(np.float32)
+        years = heads.years(outputs, self.card.recipe.settings.age_answers).astype(np.float32)
         half_width = np.float32(self.card.age_interval.half_width if self.card.age_interval else np.nan)
         return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
 
 
-def _load(bundle: Path, entry: NetworkFile) -> keras.Model:
-    """A network of the bundle, checked before it is opened; nothing in it is run that Keras doesn't know."""
+def _column(answers: np.ndarray | None, rows: int) -> list[Any]:
+    return [None] * rows if answers is None else list(answers)
+
+
+def load_network(bundle: Path, entry: NetworkFile) -> keras.Model:
+    """A network of the bundle, checked before it is opened; nothing in it is run that Keras doesn't know.
+
+    Raises:
+        BundleError: the file is missing, altered or damaged.
+    """
     path = bundle / entry.file
     if path.parent != bundle or not path.is_file():
         raise BundleError(f"{path} is missing; the card names it")
     found = sha256_file(path)
     if found != entry.sha256:
         raise BundleError(f"{path} is not the file that the card names: its SHA-256 is {found}, not {entry.sha256}")
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        return keras.saving.load_model(path, custom_objects=LAYERS, compile=False, safe_mode=True)
+    except (ValueError, TypeError, LookupError, AttributeError, OSError, zipfile.BadZipFile) as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise BundleError(f"{path} is damaged, no network of Keras: {type(error).__name__}: {first}") from None

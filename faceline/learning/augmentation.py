@@ -1,6 +1,6 @@
 """Varying training pictures, a batch at a time: cheap, and the same for the same seed whatever ran before.
 
-All geometry (crop, mirror, zoom, rotation, shear) is one affine map a picture, so pixels are resampled once.
+All geometry (crop, mirror, zoom, rotation, shear, translation) is one affine map a picture: pixels are resampled once.
 """
 
 import math
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 
 from faceline.learning.pixels import resized
-from faceline.learning.recipe import Augmentation
+from faceline.learning.recipe import Augmentation, Jpeg
 
 MARGIN = 1.25  # larger crops are first shrunk, smoothly, to this many times the input: an affine map does not smooth
 LUMA = (0.299, 0.587, 0.114)
@@ -43,9 +43,22 @@ def augment(crops: tf.Tensor, size: int, seed: tf.Tensor, settings: Augmentation
         float32 (batch, size, size, 3), 0 to 255.
     """
     dice = _Dice(seed, tf.shape(crops)[0])
+    crops = _compressed(crops, dice, settings.jpeg) if settings.jpeg else crops
     side = min(crops.shape[1], round(size * MARGIN))
     pictures = _colour(_geometry(resized(crops, side), size, dice, settings), dice, settings)
     return _erase(pictures, dice, settings.erase) if settings.erase else pictures
+
+
+def _compressed(crops: tf.Tensor, dice: _Dice, settings: Jpeg) -> tf.Tensor:
+    """Some of the crops as JPEG leaves them, each at a quality of its own."""
+    chosen = dice.uniform(0.0, 1.0) < settings.share
+    quality = tf.cast(dice.uniform(settings.lowest, settings.highest + 1), tf.int32)
+
+    def one(row: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        crop, drawn, its_quality = row
+        return tf.cond(drawn, lambda: tf.image.adjust_jpeg_quality(crop, its_quality), lambda: crop)
+
+    return tf.map_fn(one, (crops, chosen, quality), fn_output_signature=tf.TensorSpec(crops.shape[1:], tf.uint8))
 
 
 def _geometry(pictures: tf.Tensor, size: int, dice: _Dice, settings: Augmentation) -> tf.Tensor:
@@ -65,6 +78,9 @@ def _geometry(pictures: tf.Tensor, size: int, dice: _Dice, settings: Augmentatio
     middle, source_middle = (size - 1) / 2, (source - 1) / 2
     x = source_middle + shift_x * source - (a + b) * middle
     y = source_middle + shift_y * source - (c + d) * middle
+    if settings.translation:
+        x += source * dice.uniform(-settings.translation, settings.translation)
+        y += source * dice.uniform(-settings.translation, settings.translation)
     zero = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=pictures,
@@ -77,20 +93,36 @@ def _geometry(pictures: tf.Tensor, size: int, dice: _Dice, settings: Augmentatio
 
 
 def _colour(pictures: tf.Tensor, dice: _Dice, settings: Augmentation) -> tf.Tensor:
-    """Brightness, contrast about the picture's mean, and saturation."""
+    """Brightness, contrast about the picture's mean, saturation and hue; some pictures grey."""
 
     def factor(spread: float) -> tf.Tensor:
         return dice.uniform(1 - spread, 1 + spread)[:, None, None, None]
 
+    if settings.hue:
+        pictures = _turned(pictures, 2 * math.pi * dice.uniform(-settings.hue, settings.hue)[:, None, None])
     if settings.saturation:
-        grey = tf.reduce_sum(pictures * tf.constant(LUMA), axis=-1, keepdims=True)
+        grey = _luma(pictures)
         pictures = grey + (pictures - grey) * factor(settings.saturation)
     if settings.contrast:
         mean = tf.reduce_mean(pictures, axis=(1, 2), keepdims=True)
         pictures = mean + (pictures - mean) * factor(settings.contrast)
     if settings.brightness:
         pictures += 255 * dice.uniform(-settings.brightness, settings.brightness)[:, None, None, None]
+    if settings.grey:
+        pictures = tf.where(dice.uniform(0.0, 1.0)[:, None, None, None] < settings.grey, _luma(pictures), pictures)
     return tf.clip_by_value(pictures, 0.0, 255.0)
+
+
+def _luma(pictures: tf.Tensor) -> tf.Tensor:
+    """Grey levels (batch, height, width, 1)."""
+    return tf.reduce_sum(pictures * tf.constant(LUMA), axis=-1, keepdims=True)
+
+
+def _turned(pictures: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
+    """Hues turned by `angle` (batch, 1, 1) in the plane of YIQ's two colours; the grey levels stay."""
+    luma, orange, purple = tf.unstack(tf.image.rgb_to_yiq(pictures), axis=-1)
+    turned = [luma, tf.cos(angle) * orange - tf.sin(angle) * purple, tf.sin(angle) * orange + tf.cos(angle) * purple]
+    return tf.image.yiq_to_rgb(tf.stack(turned, axis=-1))
 
 
 def _erase(pictures: tf.Tensor, dice: _Dice, share: float) -> tf.Tensor:

@@ -31,7 +31,7 @@ def validate(trained: Sequence[Trained], recipe: Recipe, shards: Path) -> tuple[
             outputs = network.model.predict_on_batch(pictures)
             for name in names:
                 known = weights[name].numpy() > 0
-                collected[name].append(_errors(name, outputs[name], labels[name].numpy()[:, 0])[known])
+                collected[name].append(_errors(name, outputs[name], labels[name].numpy()[:, 0], recipe)[known])
         errors = {name: np.concatenate(parts) for name, parts in collected.items()}
         for name, values in errors.items():
             score = float(values.mean()) if len(values) else None
@@ -51,10 +51,10 @@ def conformal_half_width(errors: np.ndarray, coverage: float) -> float:
     return float(np.sort(errors)[min(rank, len(errors)) - 1])
 
 
-def _errors(target: str, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _errors(target: str, outputs: np.ndarray, labels: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Absolute errors in years (n,) for age, else 1 for a wrong answer and 0 for a right one."""
     if target == "age":
-        errors: np.ndarray = np.abs(heads.years(outputs) - labels)
+        errors: np.ndarray = np.abs(heads.years(outputs, recipe.age_answers) - labels)
     elif target == "gender":
         errors = (outputs[:, 0] >= 0.5) != labels
     else:

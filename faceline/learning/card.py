@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from faceline.errors import BundleError
 from faceline.faces.cropping import CropSettings
 from faceline.faces.detection import DetectSettings
-from faceline.files import read_json
+from faceline.files import digest, read_json
 from faceline.learning.recipe import Recipe, Scaling
 from faceline.params import Settings
 
@@ -114,3 +114,16 @@ def read_card(bundle: Path) -> Card:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise BundleError(f"{bundle / CARD}: {key}: {first['msg']}") from None
+
+
+def file_digests(recipe: Recipe) -> dict[str, str]:
+    """SHA-256 of the bundle that a recipe starts from, by its path; of none where it starts anew.
+
+    Raises:
+        BundleError: there is no bundle, or it is of another version.
+    """
+    if recipe.start is None:
+        return {}
+    bundle = Path(recipe.start)
+    read_card(bundle)
+    return {recipe.start: digest(bundle)}

@@ -47,7 +47,7 @@ def save(path: Path, model: keras.Model, best: Arrays, progress: Progress) -> No
         arrays |= {f"{group}_{index}": np.asarray(value) for index, value in enumerate(values)}
     with atomic_file(path) as partial, partial.open("wb") as file:
         np.savez(file, progress=np.array(json.dumps(dataclasses.asdict(progress))), **arrays)
-    with atomic_file(path.with_suffix(".json")) as partial:  # NaN, which a training can come to, is allowed here
+    with atomic_file(path.with_suffix(".json")) as partial:
         partial.write_text(json.dumps(progress.history), encoding="utf-8")
 
 

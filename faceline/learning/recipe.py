@@ -4,67 +4,49 @@ Pure settings: nothing here imports TensorFlow, so a recipe can be checked in mi
 """
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from faceline.datasets import labels
 from faceline.learning import networks
+from faceline.learning.forest import Forest
+from faceline.learning.oversampling import Smote
+from faceline.learning.targets import AgeAnswers, Head, Targets
 from faceline.params import Settings, parse_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Scaling = Literal["symmetric", "whitened"]  # of pixels; `faceline.learning.pixels` has the formulas
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]  # what is computed in; weights are float32
 
 
-class Age(Settings):
-    """Loss of the age head; it answers with the expectation over one-year bins or, for `mae` and `mse`, a number."""
-
-    loss: Literal["dldl", "crossentropy", "mae", "mse"]
-    weight: NotNegative = 1.0  # in the sum of the losses
-    sigma: Positive = 2.5  # dldl: years; width of the distribution that stands for a label
+Learner = Annotated[Forest | Smote, Field(discriminator="learner")]
 
 
-class Gender(Settings):
-    """Loss of the gender head: binary cross-entropy."""
+class Refit(Settings):
+    """What learns a head anew on the network's features, after its training; a head that is absent stays as trained."""
 
-    loss: Literal["crossentropy"]
-    weight: NotNegative = 1.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class Race(Settings):
-    """Loss of the race head: categorical cross-entropy over the rows whose race is known."""
-
-    loss: Literal["crossentropy"]
-    weight: NotNegative = 1.0
-
-
-class Targets(Settings):
-    """The heads of a network; one that is absent is not learned."""
-
-    age: Age | None = None
-    gender: Gender | None = None
-    race: Race | None = None
+    age: Forest | None = None
+    gender: Learner | None = None
+    race: Learner | None = None
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The targets present, in the order of labels.TARGETS."""
-        return tuple(name for name in labels.TARGETS if getattr(self, name) is not None)
-
-    @model_validator(mode="after")
-    def _at_least_one(self) -> Self:
-        if not self.names:
-            raise ValueError(f"at least one of {', '.join(labels.TARGETS)}")
-        return self
+    def learners(self) -> dict[str, Forest | Smote]:
+        """The learners present, by target."""
+        found = {name: getattr(self, name) for name in labels.TARGETS}
+        return {name: learner for name, learner in found.items() if learner is not None}
 
 
 class NetworkSettings(Settings):
-    """One network: its architecture, the arguments of it, and its heads."""
+    """One network: its architecture, the arguments of it, its heads, and what learns these anew in the end."""
 
     network: str
     targets: Targets
+    refit: Refit = Refit()
     arguments: dict[str, Any] = Field(default_factory=dict)  # what the architecture's own settings allow
 
     @property
@@ -91,6 +73,22 @@ class NetworkSettings(Settings):
         can = networks.load(self.network).TARGETS
         if not set(self.targets.names) <= set(can):
             raise ValueError(f"the targets of {self.network} can be {', '.join(can)}")
+        if not set(self.refit.learners) <= set(self.targets.names):
+            raise ValueError(f"refit can be of the network's own targets, {', '.join(self.targets.names)}")
+        return self
+
+
+class Jpeg(Settings):
+    """Some training pictures are compressed again before anything else, as pictures from the web have been."""
+
+    share: Share  # of the pictures
+    lowest: Annotated[int, Field(ge=1, le=100)] = 30  # quality is drawn from lowest … highest
+    highest: Annotated[int, Field(ge=1, le=100)] = 95
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest {self.lowest} is above highest {self.highest}")
         return self
 
 
@@ -102,24 +100,36 @@ class Augmentation(Settings):
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0  # magnify by 1 - zoom … 1 + zoom
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees either way
     shear: Annotated[float, Field(ge=0, le=45)] = 0.0  # degrees either way
+    translation: Share = 0.0  # shift down or up and across, as a share of the side, either way
     brightness: Share = 0.0  # added, as a share of white, either way
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0  # factor 1 - contrast … 1 + contrast about the picture's mean
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0  # factor 1 - saturation … 1 + saturation
     erase: Annotated[float, Field(ge=0, lt=1)] = 0.0  # side of a square set to mid grey, as a share of the picture's
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # turned by this share of the circle, either way
+    grey: Share = 0.0  # share of the pictures made grey
+    jpeg: Jpeg | None = None
+    mixup: NotNegative = 0.0  # alpha of the Beta distribution that the share of the other picture comes from; 0: none
 
 
 class OptimizerSettings(Settings):
     """The optimizer."""
 
-    name: Literal["adam", "adamw", "rmsprop"]
+    name: Literal["adam", "adamw", "rmsprop", "sgd"]
     learning_rate: Positive
     weight_decay: NotNegative = 0.0  # adamw alone
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0  # sgd alone
+    nesterov: bool = False  # sgd alone: the momentum looks ahead
+    clip_norm: Positive | None = None  # longest that the gradient of all weights together may be; longer is shortened
     ema_momentum: Annotated[float, Field(gt=0, lt=1)] | None = None  # judge and keep the moving average of the weights
 
     @model_validator(mode="after")
-    def _decay_needs_adamw(self) -> Self:
+    def _fits_the_name(self) -> Self:
         if self.weight_decay and self.name != "adamw":
             raise ValueError("weight_decay belongs to adamw")
+        if (self.momentum or self.nesterov) and self.name != "sgd":
+            raise ValueError("momentum and nesterov belong to sgd")
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
         return self
 
 
@@ -151,6 +161,22 @@ class EarlyStopping(Settings):
     patience: Annotated[int, Field(ge=1)]
 
 
+class Distill(Settings):
+    """A teacher whose answers the networks learn from as well as from the labels (`faceline.learning.distillation`)."""
+
+    teacher: Path  # in models/teachers: a table of answers as `faceline teach` writes it, or a bundle's folder
+    weight: Share  # of the teacher's answers; the labels have the rest
+    temperature: Annotated[float, Field(ge=1, le=20)] = 1.0  # above 1 both distributions are softened
+
+
+class Sampling(Settings):
+    """Which rows an epoch draws more often: the rarer its age or race, the more (`faceline.learning.weighting`)."""
+
+    by: Literal["none", "age", "race"] = "none"
+    power: Share = 0.5  # 0: as they are; 1: every bin or race as often as the others
+    years: Annotated[int, Field(ge=1)] = 10  # of an age bin
+
+
 class Recipe(Settings):
     """All that training depends on besides the shards and the code."""
 
@@ -159,21 +185,35 @@ class Recipe(Settings):
     grey: bool = False  # one channel instead of three
     scaling: Scaling = "symmetric"  # of pixels: -1 to 1, or whitened picture by picture, as FaceNet takes them
     augmentation: Augmentation = Augmentation()
+    start: Annotated[str, Field(min_length=1)] | None = None  # a bundle's folder, from whose weights to go on
     optimizer: OptimizerSettings
     schedule: Annotated[Constant | Plateau | Cosine, Field(discriminator="name")]
     batch_size: Annotated[int, Field(ge=1)]
     epochs: Annotated[int, Field(ge=1)]
     early_stopping: EarlyStopping
+    sampling: Sampling = Sampling()
+    distill: Distill | None = None
     shuffle_buffer: Annotated[int, Field(ge=1)] = 2000  # encoded pictures held for mixing
     seed: int
     deterministic: bool = False  # the same shards and recipe give the same weights; slower
-    precision: Literal["float32", "mixed_bfloat16", "auto"] = "float32"  # auto: bfloat16 where the hardware has it
+    precision: Precision = "float32"  # auto: bfloat16 where the hardware has it, float16 on GPUs before that
 
     @property
     def targets(self) -> tuple[str, ...]:
         """All targets, in the order of labels.TARGETS."""
         learned = {name for network in self.networks for name in network.targets.names}
         return tuple(name for name in labels.TARGETS if name in learned)
+
+    def head(self, target: str) -> Head:
+        """The head of one of `targets`."""
+        found: Iterator[Head | None] = (getattr(network.targets, target) for network in self.networks)
+        return next(head for head in found if head is not None)
+
+    @property
+    def age_answers(self) -> AgeAnswers:
+        """What the output for age is, which is one of `targets`; a forest answers with a number."""
+        found = ((entry.refit.age, entry.targets.age) for entry in self.networks)
+        return next("number" if forest else head.answers for forest, head in found if head is not None)
 
     @property
     def channels(self) -> int:

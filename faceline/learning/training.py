@@ -1,24 +1,31 @@
 """Training the networks of a recipe on shards, resumably.
 
 After each epoch the network is judged on the validation shard, with the moving average of its weights where the recipe
-keeps one. The weights with the lowest validation loss are what a training gives.
+keeps one. The weights with the lowest validation loss are what a training gives, with the heads that the recipe wants
+learned anew on them (`refit`).
 """
 
 import hashlib
-import time
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
 from faceline.datasets.records import MANIFEST
-from faceline.files import sha256_file
-from faceline.learning import checkpoint, heads, inputs, networks
+from faceline.errors import TrainingError
+from faceline.files import digest, sha256_file
+from faceline.learning import checkpoint, devices, heads, inputs, mixup, networks, refit, starting, teaching
+from faceline.learning.card import file_digests
 from faceline.learning.checkpoint import Arrays, Progress
+from faceline.learning.devices import Hardware, HardwareSettings
+from faceline.learning.distillation import Lessons, distilled
 from faceline.learning.inputs import Subset
+from faceline.learning.losses import loss
+from faceline.learning.pace import Pace
 from faceline.learning.recipe import Cosine, NetworkSettings, Plateau, Recipe, recipe_digest
 
 Say = Callable[[str], None]
@@ -26,34 +33,43 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: float32, with its best weights; and a row an epoch, as in history.csv."""
+    """A trained network: float32, with its best weights and refitted heads; and a row an epoch, as in history.csv."""
 
     settings: NetworkSettings
     model: keras.Model
     history: list[dict[str, Any]]
 
 
-def train(recipe: Recipe, shards: Path, store: Path, say: Say) -> list[Trained]:
+def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardware | None = None) -> list[Trained]:
     """Train the networks one after another, going on from what a killed training left in `store`.
 
     Args:
         store: a folder for the checkpoints; `checkpoints(...)` names it.
         say: is told one line an epoch.
+        hardware: what to train on; by default what there is.
 
     Raises:
-        SourceError: the shards hold no TFRecord, or no rows to train on or to validate with.
+        SourceError: the shards hold no rows to train on or to validate with, or the recipe's teacher cannot be used.
+        SettingsError: a batch is larger than the set, or the bundle to start from does not fit.
+        TrainingError: a loss is no number any more.
     """
+    hardware = hardware or devices.choose(HardwareSettings(), recipe)
     subsets = (Subset.of(shards, "train"), Subset.of(shards, "val"))
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
-    return [_train_one(entry, recipe, subsets, store, say) for entry in recipe.networks]
+    teacher = teaching.teacher_of(recipe, shards, store, say)
+    lessons = Lessons(teacher, recipe.distill) if teacher and recipe.distill else None
+    return [
+        _train_one(entry, recipe, subsets, store, say, hardware=hardware, lessons=lessons) for entry in recipe.networks
+    ]
 
 
 def checkpoints(store: Path, shards: Path, recipe: Recipe) -> Path:
-    """The folder in the store for trainings with these shards, this recipe and this code."""
+    """The folder in the store for trainings with these shards, this recipe and its teacher, and this code."""
     code = [file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))]
     architectures = [networks.digest(entry.network, entry.parsed_arguments) for entry in recipe.networks]
     parts = [sha256_file(shards / MANIFEST), recipe_digest(recipe), *architectures, keras.__version__, tf.__version__]
+    parts += [*file_digests(recipe).values(), *([digest(recipe.distill.teacher)] if recipe.distill else [])]
     return store / hashlib.sha256(b"\0".join([*code, *map(str.encode, parts)])).hexdigest()[:32]
 
 
@@ -63,67 +79,79 @@ def build(entry: NetworkSettings, recipe: Recipe, policy: str = "float32") -> ke
     keras.config.set_dtype_policy(policy)
     try:
         image = keras.Input((recipe.input_size, recipe.input_size, recipe.channels), name="image")
-        targets = entry.targets
-        features = networks.load(entry.network).build(image, targets.names, entry.parsed_arguments)
-        outputs = {name: heads.output(features[name], name, getattr(targets, name)) for name in targets.names}
-        return keras.Model(image, outputs, name=entry.name)
+        features = networks.load(entry.network).build(image, entry.targets.names, entry.parsed_arguments)
+        return keras.Model(image, heads.outputs(features, entry.targets), name=entry.name)
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def precision(recipe: Recipe) -> str:
-    """The dtype policy to train with; `auto` is mixed_bfloat16 where the hardware computes in bfloat16."""
-    if recipe.precision != "auto":
-        return recipe.precision
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0))
-        return "mixed_bfloat16" if capability >= (8, 0) else "float32"  # from Ampere on
-    flags = Path("/proc/cpuinfo")  # Linux alone has it
-    has = flags.exists() and any(flag in flags.read_text() for flag in ("avx512_bf16", "amx_bf16"))
-    return "mixed_bfloat16" if has else "float32"
-
-
 def _train_one(
-    entry: NetworkSettings, recipe: Recipe, subsets: tuple[Subset, Subset], store: Path, say: Say
+    entry: NetworkSettings,
+    recipe: Recipe,
+    subsets: tuple[Subset, Subset],
+    store: Path,
+    say: Say,
+    *,
+    hardware: Hardware,
+    lessons: Lessons | None,
 ) -> Trained:
     keras.utils.set_random_seed(recipe.seed)
     learning, judging = subsets
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
-    model = build(entry, recipe, precision(recipe))
-    _compile(model, entry, recipe, steps)
     saved = store / f"{entry.name}.npz"
-    if said := networks.initialize(entry.network, model, entry.parsed_arguments):
-        say(f"{entry.name}: {said}")
-    best, progress = checkpoint.restore(saved, model)
-    watch = _Watch(entry, recipe, model, inputs.judging(judging, recipe, names), saved, say, best, progress)
+    with hardware.strategy.scope():
+        model = build(entry, recipe, hardware.policy)
+        refit.require_room(model, entry, learning.rows)
+        _compile(model, entry, recipe, steps, hardware.xla)
+        if said := _initialize(model, entry, recipe):
+            say(f"{entry.name}: {said}")
+        best, progress = checkpoint.restore(saved, model)
+    judged = inputs.judging(judging, recipe, names)
+    judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged
+    pace = Pace(entry.name, recipe.epochs, steps, recipe.batch_size, say)
+    watch = _Watch(entry, recipe, model, judged, saved, say, best, progress, pace)
     if not progress.finished:
         trained = sum(variable.numpy().size for variable in model.trainable_variables)
         say(f"{entry.name}: {model.count_params():,} parameters, {trained:,} of them trained")
+        say(f"{entry.name}: {hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
+        between = {"on_epoch_begin": watch.begin, "on_train_batch_end": watch.step, "on_epoch_end": watch.end}
         model.fit(
-            inputs.training(learning, recipe, names, progress.epoch),
+            inputs.training(learning, recipe, names, progress.epoch, lessons),
             initial_epoch=progress.epoch,
             epochs=recipe.epochs,
             steps_per_epoch=steps,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=watch.begin, on_epoch_end=watch.end)],
+            callbacks=[keras.callbacks.LambdaCallback(**between)],
             shuffle=False,  # the input is shuffled already
             verbose=0,
         )
     result = build(entry, recipe)
     result.set_weights(watch.best)
-    return Trained(entry, result, progress.history)
+    return Trained(entry, refit.refit(result, entry, recipe, learning, say), progress.history)
 
 
-def _compile(model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int) -> None:
+def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> str | None:
+    """Put into the network what it starts from, a bundle's weights or pretrained ones of its own; say what they are."""
+    if recipe.start is not None:
+        return starting.start(model, entry, Path(recipe.start), recipe)
+    return networks.initialize(entry.network, model, entry.parsed_arguments)
+
+
+def _compile(
+    model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int, xla: Literal["auto"] | bool = False
+) -> None:
     """Give the network its optimizer, losses and metrics, and create the optimizer's variables."""
     chosen = {name: getattr(entry.targets, name) for name in entry.targets.names}
+    losses = {name: loss(head) for name, head in chosen.items()}
+    if recipe.distill:
+        losses = {name: distilled(losses[name], head, recipe.distill.temperature) for name, head in chosen.items()}
+    if recipe.augmentation.mixup:
+        losses = {name: mixup.mixed_loss(of_label) for name, of_label in losses.items()}
     model.compile(
         optimizer=_optimizer(recipe, steps),
-        loss={name: heads.loss(head) for name, head in chosen.items()},
+        loss=losses,
         loss_weights={name: head.weight for name, head in chosen.items()},
-        weighted_metrics={name: [heads.metric(name)] for name in chosen},
-        # On processors XLA takes half as long again as TensorFlow's own kernels (compact at width 24, bfloat16).
-        jit_compile="auto" if tf.config.list_physical_devices("GPU") else False,
+        weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},
+        jit_compile=xla,
     )
     model.optimizer.build(model.trainable_variables)
 
@@ -138,15 +166,23 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
         falling = max(1, total - rise)
         rate = schedule(rate / 20, falling, warmup_target=rate, warmup_steps=rise) if rise else schedule(rate, falling)
     options: dict[str, Any] = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
+    options["global_clipnorm"] = settings.clip_norm
     if settings.name == "adamw":
         return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **options)
+    if settings.name == "sgd":
+        return keras.optimizers.SGD(rate, settings.momentum, settings.nesterov, **options)
     kind = keras.optimizers.Adam if settings.name == "adam" else keras.optimizers.RMSprop
     return kind(rate, **options)
 
 
+def _rate(optimizer: keras.Optimizer) -> float:
+    """The learning rate now; over several devices it is more than float() takes."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
 @dataclass
 class _Watch:
-    """What happens between epochs: judging, keeping the best, the learning rate, stopping, the checkpoint."""
+    """What happens between steps and epochs: judging, keeping the best, the learning rate, stopping, the checkpoint."""
 
     entry: NetworkSettings
     recipe: Recipe
@@ -156,18 +192,25 @@ class _Watch:
     say: Say
     best: Arrays
     progress: Progress
-    started: float = 0.0  # seconds, of a clock that only rises
+    pace: Pace
 
     def begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """An epoch begins."""
-        self.started = time.monotonic()
+        self.pace.begin()
+
+    def step(self, batch: int, logs: dict[str, float]) -> None:
+        """A batch, counted from 0, has ended; its logs are the epoch's means so far, which a first NaN spoils."""
+        epoch = self.progress.epoch + 1
+        self._require_number(logs["loss"], f"the loss is {logs['loss']} at step {batch + 1} of epoch {epoch}")
+        self.pace.step(epoch, batch + 1, logs["loss"])
 
     def end(self, epoch: int, logs: dict[str, float]) -> None:
         """An epoch has ended with these means over its batches."""
         progress = self.progress
-        progress.epoch = epoch + 1
-        rate = float(self.model.optimizer.learning_rate)
+        rate = _rate(self.model.optimizer)
         judged = self._judge()
+        self._require_number(judged["loss"], f"the validation loss is {judged['loss']} after epoch {epoch + 1}")
+        progress.epoch = epoch + 1
         scores = heads.scores(judged, self.entry.targets.names)
         losses = {"loss": logs["loss"], "val_loss": judged["loss"]}
         judged_by = {f"val_{name}": score for name, score in scores.items()}
@@ -175,8 +218,16 @@ class _Watch:
         progress.history.append(row)
         self._decide(judged["loss"])
         checkpoint.save(self.saved, self.model, self.best, progress)
-        self.say(self._line(row, scores, time.monotonic() - self.started))
+        self.say(self._line(row, scores, self.pace.seconds))
         self.model.stop_training = progress.finished
+
+    def _require_number(self, loss: float, told: str) -> None:
+        """Stop a training that has come to NaN or infinity; the last good epoch stays in the store."""
+        if math.isfinite(loss):
+            return
+        epoch = self.progress.epoch
+        kept = f"the weights of epoch {epoch} are kept in {self.saved}" if epoch else "no epoch had ended"
+        raise TrainingError(f"{self.entry.name}: {told}; {kept}; lower optimizer.learning_rate or set clip_norm")
 
     def _judge(self) -> dict[str, float]:
         """Loss and metrics on the validation shard; the weights that did best are kept."""
@@ -201,7 +252,7 @@ class _Watch:
         progress.held = 0 if better else progress.held + 1
         if isinstance(schedule, Plateau) and progress.held >= schedule.patience:
             optimizer = self.model.optimizer
-            optimizer.learning_rate = max(float(optimizer.learning_rate) * schedule.factor, schedule.minimum)
+            optimizer.learning_rate = max(_rate(optimizer) * schedule.factor, schedule.minimum)
             progress.held = 0
         stop = progress.waited >= self.recipe.early_stopping.patience
         progress.finished = stop or progress.epoch == self.recipe.epochs

@@ -1,22 +1,21 @@
 """`python -m pipelines ui` in a project, with a home of its own on free ports, and its API as the UI asks it."""
 
-import os
-import signal
+import random
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.e2e.processes import SOON, running, until
 from tests.e2e.project import environment
 
-SOON = 90.0  # seconds
+PATIENCE = 120.0  # seconds for one answer
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Served:
     def ask(self, path: str, **body: Any) -> Any:
         """What the API answers to a POST, or to a GET where there is no body."""
         url = f"{self.api}/{path}"
-        answer = httpx.post(url, json=body, timeout=30) if body else httpx.get(url, timeout=30)
+        answer = httpx.post(url, json=body, timeout=PATIENCE) if body else httpx.get(url, timeout=PATIENCE)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -45,7 +44,7 @@ class Served:
         """Start a run by hand and wait for its end; the flow run."""
         return self.ended(self.start(name, **parameters))
 
-    def ended(self, run: str, within: float = 300) -> dict[str, Any]:
+    def ended(self, run: str, within: float = 600) -> dict[str, Any]:
         """A flow run when it has ended."""
 
         def look() -> Any:
@@ -71,38 +70,25 @@ class Served:
         return {artifact["key"]: artifact["data"] for artifact in reversed(found)}
 
 
-def until(look: Callable[[], Any], within: float = SOON) -> Any:
-    """What `look` gives as soon as it gives something."""
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"not within {within} seconds: {look}")
-
-
 @contextmanager
 def served(folder: Path, home: Path) -> Iterator[Served]:
-    """Start the server and the deployments of the project in `folder`; all is ended with the block."""
+    """Start the server and the deployments of the project in `folder`, its schedules off; both end with the block."""
     port, reports = free_port(), free_port()
     command = [sys.executable, "-m", "pipelines", "ui", "--port", str(port), "--reports-port", str(reports)]
     env = {**environment(), "PREFECT_HOME": str(home), "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
     env.pop("PREFECT_API_URL", None)
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "ui.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log, start_new_session=True)
-    server = Served(process, f"http://127.0.0.1:{port}/api", f"http://127.0.0.1:{reports}", home)
-    try:
-        until(lambda: _ready(server), within=180)
-        yield server
-    finally:
-        process.terminate()
+    log = home / "ui.log"
+    with log.open("wb") as file, running(*command, cwd=folder, env=env, stdout=file, stderr=file) as process:
+        server = Served(process, f"http://127.0.0.1:{port}/api", f"http://127.0.0.1:{reports}", home)
         try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            raise
-        print((home / "ui.log").read_text(encoding="utf-8", errors="replace")[-20_000:])
+            until(lambda: _ready(server))
+            _pause(server)
+            yield server
+            process.terminate()
+            process.wait(SOON)
+        finally:
+            print(log.read_text(encoding="utf-8", errors="replace")[-20_000:])
 
 
 def _ready(server: Served) -> bool:
@@ -115,8 +101,18 @@ def _ready(server: Served) -> bool:
     return True
 
 
+def _pause(server: Served) -> None:
+    """Switch the schedules off: a run at the full hour would come between those of the tests."""
+    for deployment in server.ask("deployments/filter", limit=50):
+        for schedule in deployment["schedules"]:
+            url = f"{server.api}/deployments/{deployment['id']}/schedules/{schedule['id']}"
+            httpx.patch(url, json={"active": False}, timeout=PATIENCE).raise_for_status()
+
+
 def free_port() -> int:
-    """A port of this machine that nothing listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """A port of this machine that nothing listens on, below those that connections get before a server takes it."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port from 20,000 to 30,000")

@@ -5,9 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from faceline.faces.detection import DetectSettings
 from faceline.files import write_table
 from faceline.parallel import SCHEDULER, ClusterSettings, map_parts
 from stages.detect import missing_parts
+from tests.e2e.processes import SOON, running, until
 from tests.imports import ROOT
 
 pytestmark = pytest.mark.slow
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.slow
 SETTINGS = DetectSettings()
 PARTS, EACH = 8, 12
 DASK = Path(sys.executable).parent / "dask"
-LIMIT = 60  # seconds for what takes a few
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +65,9 @@ def local(images: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return table(store)
 
 
-@contextmanager
-def process(*command: str, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is killed at the end."""
-    running = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT), **extra}, stderr=subprocess.DEVNULL, cwd="/"
-    )
-    try:
-        yield running
-    finally:
-        running.kill()
-        running.wait()
+def process(*command: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A process that finds the project's code from anywhere and is killed at the end."""
+    return running(*command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL, cwd="/")
 
 
 @pytest.fixture
@@ -85,19 +76,12 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
     file = tmp_path / "scheduler.json"
     options = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file))
     with process(str(DASK), "scheduler", *options):
-        wait(file.exists)
+        until(lambda: file.exists() and file.read_text().endswith("}"))
         yield json.loads(file.read_text())["address"]
 
 
 def worker(address: str) -> tuple[str, ...]:
     return (str(DASK), "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1")
-
-
-def wait(until: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def finished(store: Path) -> int:
@@ -128,7 +112,7 @@ def test_a_worker_killed_midway_is_survived(
         process(sys.executable, "-c", KILL, str(tmp_path), str(victim.pid)),
     ):
         map_parts(search, todo(images, tmp_path), "detect", ClusterSettings(scheduler="tcp://127.0.0.1:1"))
-        assert victim.wait(LIMIT) == -signal.SIGKILL
+        assert victim.wait(SOON) == -signal.SIGKILL
     assert table(tmp_path) == local
 
 
@@ -141,16 +125,20 @@ while len(list(Path(sys.argv[1]).glob("*/*.parquet"))) < 2:
 os.kill(int(sys.argv[2]), signal.SIGKILL)
 """
 
-# The stage's map with one process, in an interpreter of its own that can be killed.
+# The stage's map with one process, in an interpreter of its own that can be killed; after three parts it waits for it.
 RUN = """
-import sys
+import sys, time
 from pathlib import Path
 from faceline.datasets.detections import search
 from faceline.parallel import ClusterSettings, map_parts
-from tests.e2e.test_cluster import todo
+from tests.e2e.test_cluster import finished, todo
+def some(part):
+    while finished(Path(sys.argv[2])) >= 3:
+        time.sleep(1)
+    return search(part)
 if __name__ == "__main__":
     parts = todo(Path(sys.argv[1]), Path(sys.argv[2]))
-    map_parts(search, parts, "detect", ClusterSettings(processes=1))
+    map_parts(some, parts, "detect", ClusterSettings(processes=1))
 """
 
 
@@ -158,14 +146,12 @@ def test_a_killed_run_loses_only_the_parts_under_way(images: Path, local: bytes,
     script, store = tmp_path / "run.py", tmp_path / "store"
     script.write_text(RUN)
     with process(sys.executable, str(script), str(images), str(store)) as run:
-        wait(lambda: finished(store) >= 3)
+        until(lambda: finished(store) == 3)
         run.kill()
         run.wait()
-    wait(lambda: not children(script))  # the worker notices that it is alone
-    kept = finished(store)
+    until(lambda: not children(script))  # the worker notices that it is alone
     left = todo(images, store)
-    assert 3 <= kept < PARTS
-    assert len(left) == PARTS - kept
+    assert finished(store) == 3 and len(left) == PARTS - 3
     map_parts(search, left, "detect", ClusterSettings(processes=1))
     assert table(store) == local
 
@@ -191,7 +177,7 @@ def test_a_scheduler_that_does_not_answer_is_named(address: str, monkeypatch: py
 
 
 def test_a_scheduler_without_a_worker_is_told(scheduler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("faceline.parallel.PATIENCE", 2)
+    monkeypatch.setattr("faceline.parallel.PATIENCE", 10)  # also to find the scheduler
     with pytest.raises(WorkError, match=f"has no worker; start one: dask worker {scheduler}"):
         map_parts(len, [[1]], "count", ClusterSettings(scheduler=scheduler))
 

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 
+import psutil
 import pytest
 
 from faceline.files import PARTIAL, digest
+from tests.e2e.processes import running, until, working_in
 from tests.e2e.project import Project, environment
 
 pytestmark = pytest.mark.slow
@@ -29,35 +31,18 @@ STAGES = {  # stage: (what it makes, seconds after its start when it is killed)
 }
 
 
-def processes(root: Path, text: str) -> list[int]:
-    """The processes that run in `root` with `text` in their command line."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if text in (entry / "cmdline").read_text().replace("\0", " ") and (entry / "cwd").resolve() == root:
-                    found.append(int(entry.name))
-            except OSError:
-                continue  # it has ended meanwhile
-    return found
-
-
 def kill_during(project: Project, stage: str, delay: float) -> None:
     """Force a stage to run and kill -9 it, DVC and their children `delay` seconds after it has started."""
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", stage]
-    run = subprocess.Popen(
-        command, cwd=project.root, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not processes(project.root, f"-m stages.{stage}"):
+    command = (sys.executable, "-m", "dvc", "repro", "--single-item", "--force", stage)
+    with running(*command, cwd=project.root, env=environment(), stdout=subprocess.DEVNULL) as run:
+        until(lambda: working_in(project.root, f"-m stages.{stage}") or run.poll() is not None)
         assert run.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(delay)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
-    for pid in processes(project.root, "python"):  # Dask's workers have sessions of their own
-        os.kill(pid, signal.SIGKILL)
+        time.sleep(delay)
+        os.killpg(run.pid, signal.SIGKILL)
+    for left in working_in(project.root):  # Dask's workers have sessions of their own
+        with suppress(psutil.NoSuchProcess):
+            left.kill()
+    until(lambda: not working_in(project.root))
 
 
 @pytest.mark.parametrize("stage", STAGES)

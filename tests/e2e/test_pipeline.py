@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,17 @@ def columns(file: Path, key: str, value: str) -> dict[str, Any]:
     return dict(zip(*read_table(file, [key, value]).to_pydict().values(), strict=True))
 
 
-def test_everything_is_made_and_a_second_run_changes_nothing(built: Project) -> None:
+def test_everything_is_made_and_a_second_run_changes_nothing(built: Project, copy_of: Copy) -> None:
     for made in ("models/bundle/card.json", "models/CARD.md", "data/report/index.html", "data/gates/evaluate.pass"):
         assert (built.root / made).is_file(), made
     metrics = read_json(built.root / "models/metrics.json")
     assert {"age", "gender", "race", "baseline", "coverage", "rows"} <= set(metrics)
     assert {"mae", "rmse", "cs5"} <= set(metrics["age"])
-    again = built.dvc("repro")
+    project = copy_of(built)
+    again = project.dvc("repro")
     assert ran(again.stdout) == []
     assert "up to date" in again.stdout + again.stderr
-    assert built.run("git", "status", "--porcelain").stdout == ""
+    assert project.run("git", "status", "--porcelain").stdout == ""
 
 
 @pytest.mark.parametrize("stage", ["ingest", "clean", "crop", "split", "evaluate"])
@@ -115,3 +117,18 @@ def test_raw_pictures_through_the_predictor_are_their_shards_pixels(built: Proje
     for row, faces in zip(rows, answers, strict=True):
         assert len(faces) == 1
         assert (faces[0].crop == decode(row["png"], max_pixels=10**6)).all()
+
+
+def test_judging_the_archive_itself_gives_the_answers_of_the_pipeline(built: Project, tmp_path: Path) -> None:
+    kept = tmp_path / "predictions.parquet"
+    program = "from faceline.cli import main; main()"
+    archive = "data/raw/sample/wiki_crop.tar"
+    arguments = ["evaluate", "models/bundle", archive, "--predictions", str(kept), "--json"]
+    metrics = json.loads(built.run(sys.executable, "-c", program, *arguments).stdout)
+    ingest = read_json(built.root / "data/ingest/summary.json")
+    assert metrics["rows_in"] == ingest["rows_in"] and metrics["coverage"]["readable"] == ingest["kept"]
+    assert {"age", "gender", "baseline", "coverage", "rows"} < metrics.keys()
+    found, wanted = kept, built.root / "data/evaluate/predictions.parquet"
+    for answer in ("age_predicted", "age_low", "age_high", "female_probability"):
+        here, there = columns(found, "image_id", answer), columns(wanted, "image_id", answer)
+        assert there and {image_id: here[image_id] for image_id in there} == pytest.approx(there, abs=1e-3)

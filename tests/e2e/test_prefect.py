@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import httpx
 import psutil
 import pytest
 
+from tests.e2e.processes import SOON, running, until, working_in
 from tests.e2e.project import Project, environment
-from tests.e2e.served import Served, served, until
+from tests.e2e.served import Served, served
 from tests.toy_pipeline import toy_pipeline
 
 pytestmark = pytest.mark.slow
@@ -41,13 +43,11 @@ def killed(server: Served, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A run killed -9 with all that it ran, as by a power cut; the others need not wait until that is noticed."""
     toy = toy_pipeline(tmp_path_factory.mktemp("killed") / "toy")
     (toy.root / "raw/hang").touch()
-    flow = subprocess.Popen([*REBUILD, str(toy.root)], env=client(server), stdout=subprocess.DEVNULL)
-    hanging(toy)
-    (run,) = server.ask("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
-    until(lambda: server.ask("events/filter", filter={"event": {"name": ["prefect.flow-run.heartbeat"]},
-          "resource": {"id": [f"prefect.flow-run.{run['id']}"]}})["events"])  # fmt: skip
-    flow.kill()
-    flow.wait()
+    with running(*REBUILD, str(toy.root), env=client(server), stdout=subprocess.DEVNULL):
+        hanging(toy)
+        (run,) = server.ask("flow_runs/filter", flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})
+        until(lambda: server.ask("events/filter", filter={"event": {"name": ["prefect.flow-run.heartbeat"]},
+              "resource": {"id": [f"prefect.flow-run.{run['id']}"]}})["events"])  # fmt: skip
     until(lambda: not working_in(toy.root))
     return str(run["id"])
 
@@ -60,18 +60,6 @@ def toy(tmp_path: Path) -> Project:
 def client(server: Served) -> dict[str, str]:
     """The environment of a program that uses the server."""
     return {**environment(), "PREFECT_API_URL": server.api, "PREFECT_HOME": str(server.home)}
-
-
-def working_in(folder: Path) -> list[psutil.Process]:
-    """The processes whose working folder this is."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.cwd() == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
 
 
 def hanging(toy: Project) -> int:
@@ -130,7 +118,7 @@ def test_a_schedule_rebuilds_a_clone_and_leaves_a_commit(server: Served, toy: Pr
     schedules = [{"active": True, "schedule": every_minute, "parameters": parameters}]
     httpx.post(f"{server.api}/deployments/{found['id']}/schedules", json=schedules).raise_for_status()
     of_it = {"deployments": {"id": {"any_": [found["id"]]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
-    run = until(lambda: server.ask("flow_runs/filter", **of_it), within=180)[0]
+    run = until(lambda: server.ask("flow_runs/filter", **of_it), within=600)[0]
     for schedule in server.ask(f"deployments/{found['id']}")["schedules"]:
         if schedule["schedule"]["cron"] == "* * * * *":
             httpx.delete(f"{server.api}/deployments/{found['id']}/schedules/{schedule['id']}").raise_for_status()
@@ -179,11 +167,11 @@ def test_cancelling_ends_dvc_and_its_children_and_the_next_run_goes_on(server: S
 
 def test_sigterm_ends_a_run_without_a_server_of_its_own(server: Served, toy: Project) -> None:
     (toy.root / "raw/hang").touch()
-    command = [*REBUILD, str(toy.root)]
-    flow = subprocess.Popen(command, env=client(server), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    child = hanging(toy)
-    flow.terminate()
-    assert flow.wait(60) != 0
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with running(*REBUILD, str(toy.root), env=client(server), **quiet) as flow:
+        child = hanging(toy)
+        flow.terminate()
+        assert flow.wait(SOON) != 0
     until(lambda: not psutil.pid_exists(child) and not working_in(toy.root))
 
 
@@ -213,8 +201,9 @@ def test_a_second_run_is_cancelled_or_waits_as_configured(server: Served, toy: P
     assert server.ended(second)["state_name"] == "Cached"
 
 
-def test_a_webhook_hears_of_failures(server: Served, toy: Project) -> None:
-    heard: list[dict[str, Any]] = []
+@contextmanager
+def hook(heard: list[dict[str, Any]]) -> Iterator[str]:
+    """The URL of a webhook on this machine that notes what it is told."""
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -225,31 +214,38 @@ def test_a_webhook_hears_of_failures(server: Served, toy: Project) -> None:
         def log_message(self, *_: object) -> None:
             return
 
-    hook = HTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=hook.serve_forever, daemon=True).start()
-    command = [sys.executable, "-m", "pipelines", "notify", f"http://127.0.0.1:{hook.server_port}/hook"]
-    subprocess.run(command, env=client(server), check=True, capture_output=True)
-    (toy.root / "raw/rows").write_text('one bad "quoted"')
-    failed = server.run("rebuild/workspace", folder=str(toy.root))
-    (message,) = until(lambda: [h for h in heard if h["run"] == failed["name"]])
-    assert message["state"] == "Failed" and message["flow"] == "rebuild"
-    assert message["message"] == failed["state"]["message"]
-    assert message["link"] == f"{server.api.removesuffix('/api')}/runs/flow-run/{failed['id']}"
+    with HTTPServer(("127.0.0.1", 0), Hook) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_port}/hook"
+        finally:
+            listening.shutdown()
 
-    (toy.root / "raw/rows").write_text("one two")
-    (toy.root / "raw/hang").touch()
-    run = server.start("rebuild/workspace", folder=str(toy.root))
-    hanging(toy)
-    next(p for p in psutil.Process(server.process.pid).children(recursive=True) if _runs(p, run)).kill()
-    until(lambda: not working_in(toy.root))
-    assert server.ended(run)["state_type"] == "CRASHED"  # the runner sees that its process is gone
-    (message,) = until(lambda: [h for h in heard if h["state"] == "Crashed"])
-    hook.shutdown()
-    hook.server_close()
+
+def test_a_webhook_hears_of_failures(server: Served, toy: Project) -> None:
+    heard: list[dict[str, Any]] = []
+    with hook(heard) as url:
+        command = [sys.executable, "-m", "pipelines", "notify", url]
+        subprocess.run(command, env=client(server), check=True, capture_output=True)
+        (toy.root / "raw/rows").write_text('one bad "quoted"')
+        failed = server.run("rebuild/workspace", folder=str(toy.root))
+        (message,) = until(lambda: [h for h in heard if h["run"] == failed["name"]])
+        assert message["state"] == "Failed" and message["flow"] == "rebuild"
+        assert message["message"] == failed["state"]["message"]
+        assert message["link"] == f"{server.api.removesuffix('/api')}/runs/flow-run/{failed['id']}"
+
+        (toy.root / "raw/rows").write_text("one two")
+        (toy.root / "raw/hang").touch()
+        run = server.start("rebuild/workspace", folder=str(toy.root))
+        hanging(toy)
+        next(p for p in psutil.Process(server.process.pid).children(recursive=True) if _runs(p, run)).kill()
+        until(lambda: not working_in(toy.root))
+        assert server.ended(run)["state_type"] == "CRASHED"  # the runner sees that its process is gone
+        (message,) = until(lambda: [h for h in heard if h["state"] == "Crashed"])
 
 
 def test_a_run_that_nobody_watches_is_marked_crashed_by_its_missing_heartbeat(server: Served, killed: str) -> None:
-    crashed = server.ended(killed, within=240)
+    crashed = server.ended(killed)
     assert crashed["state_type"] == "CRASHED"
     assert crashed["state"]["message"] == "no heartbeat for 90 seconds"
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.e2e.processes import running, until
 from tests.e2e.project import Project, environment
-from tests.e2e.served import free_port, until
+from tests.e2e.served import free_port
 from tests.toy_pipeline import toy_pipeline
 
 pytestmark = pytest.mark.slow
@@ -20,8 +21,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAU
 def s3() -> Iterator[str]:
     """The address of an S3 server (moto's) on this machine, with a bucket."""
     port = free_port()
-    command = [sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = (sys.executable, "-m", "moto.server", "--host", "127.0.0.1", "--port", str(port))
     address = f"http://127.0.0.1:{port}"
 
     def bucket() -> bool:
@@ -30,12 +30,9 @@ def s3() -> Iterator[str]:
         except httpx.HTTPError:
             return False
 
-    try:
+    with running(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         until(bucket)
         yield address
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def rebuild(project: Project, api: str) -> str:

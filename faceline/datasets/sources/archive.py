@@ -60,21 +60,37 @@ def members(path: Path) -> Iterator[Member]:
             yield member
 
 
+def is_archive(path: Path) -> bool:
+    """Whether `path` is a folder, or begins as an archive that can be read.
+
+    Raises:
+        SourceError: it cannot be opened.
+    """
+    with _damage_named(path):
+        return _kind(path) is not None
+
+
 def _opened(path: Path) -> Iterator[Member]:
+    kind = _kind(path)
+    if kind is None:
+        raise SourceError(f"{path} is not an archive that can be read; allowed: a folder, .tar, .tar.gz, .zip")
+    return kind(path)
+
+
+def _kind(path: Path) -> Callable[[Path], Iterator[Member]] | None:
+    """What opens the archive, chosen by how it begins."""
     if path.is_dir():
-        return _folder(path, "")
+        return _folder
     with path.open("rb") as file:
         start = file.read(262)
     if start.startswith(b"\x1f\x8b"):
-        return _tar_gz(path)
+        return _tar_gz
     if start.startswith((b"PK\3\4", b"PK\5\6")):
-        return _zip(path)
-    if start[257:262] == b"ustar":
-        return _tar(path)
-    raise SourceError(f"{path} is not an archive that can be read; allowed: a folder, .tar, .tar.gz, .zip")
+        return _zip
+    return _tar if start[257:262] == b"ustar" else None
 
 
-def _folder(root: Path, inside: str) -> Iterator[Member]:
+def _folder(root: Path, inside: str = "") -> Iterator[Member]:
     for entry in sorted((root / inside).iterdir(), key=lambda item: item.name):
         name = _checked(root, f"{inside}{entry.name}")
         if entry.is_symlink():

@@ -38,14 +38,26 @@ def damage_named(path: Path) -> Iterator[None]:
         raise SourceError(f"{path} cannot be read as a table: {' '.join(str(error).split())}") from None
 
 
+def column_names(path: Path) -> list[str]:
+    """The names of a table's columns, in order.
+
+    Raises:
+        SourceError: the file cannot be read as a table.
+    """
+    with damage_named(path):
+        if _is_parquet(path):
+            return list(pq.ParquetFile(path).schema_arrow.names)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader([file.readline(LONGEST_HEADER)]), [])
+
+
 def wanted_columns(path: Path, required: tuple[str, ...], optional: tuple[str, ...]) -> list[str]:
     """Which columns of a table are to be read.
 
     Raises:
         SourceError: a required one is missing; the message lists what there is.
     """
-    with damage_named(path):
-        names = _column_names(path)
+    names = column_names(path)
     missing = [name for name in required if name not in names]
     if missing:
         raise SourceError(f"{path} has no column {', '.join(missing)}; it has: {', '.join(names)}")
@@ -62,13 +74,6 @@ def as_text(columns: list[str]) -> pc.ConvertOptions:
         null_values=[""],
         quoted_strings_can_be_null=True,
     )
-
-
-def _column_names(path: Path) -> list[str]:
-    if _is_parquet(path):
-        return list(pq.ParquetFile(path).schema_arrow.names)
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return next(csv.reader([file.readline(LONGEST_HEADER)]), [])
 
 
 def _is_parquet(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Reference system D's network for age and gender: 883,746 parameters for grey pictures of 48×48."""
+"""Reference system D's network for age and gender: 883,746 parameters for grey pictures of 48×48; race may join."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from faceline.params import Settings
 if TYPE_CHECKING:
     import keras
 
-TARGETS = ("age", "gender")
+TARGETS = ("age", "gender", "race")
 
 
 class Arguments(Settings):
@@ -22,7 +22,7 @@ class Arguments(Settings):
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
-    """The same 32 features for both heads."""
+    """The same 32 features for every head."""
     from keras import layers, regularizers
 
     x = layers.Conv2D(arguments.filters, 3, activation="relu")(image)

@@ -1,0 +1,70 @@
+"""Imbalance: how much a row counts in a loss, and how often it is drawn, by how frequent its label is in training.
+
+Counts of labels come from the manifest of the shards, by code as text; rows whose label is unknown are "unknown".
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from faceline.datasets.labels import AGE_BINS, RACES
+from faceline.errors import SourceError
+from faceline.learning.recipe import Sampling
+from faceline.learning.targets import Age, Head, Race
+
+Counts = Mapping[str, Mapping[str, int]]  # of rows, by target and label
+CLASSES = {"age": AGE_BINS, "race": len(RACES)}
+
+
+def label_weights(head: Head, counts: Counts) -> np.ndarray | None:
+    """The weight of a row in the head's loss by its label, float32 (117,) or (5,) with a mean of 1 over the rows.
+
+    For age label distribution smoothing (Yang et al. 2021, https://arxiv.org/abs/2102.09554, section 3.1), for race
+    class weights. None where all rows count alike; SourceError where no row has such a label.
+    """
+    if isinstance(head, Age) and (smoothing := head.label_distribution_smoothing):
+        known = _known("age", counts)
+        density = gaussian_filter1d(known, smoothing.sigma, mode="constant")
+        return _inverse(density, known, smoothing.power, smoothing.cap)
+    if isinstance(head, Race) and head.class_weights == "balanced":
+        known = _known("race", counts)
+        return _inverse(known, known, 1, head.cap)
+    if isinstance(head, Race) and isinstance(head.class_weights, dict):
+        chosen = {str(name): weight for name, weight in head.class_weights.items()}
+        return np.array([chosen.get(name, 1) for name in RACES], np.float32)
+    return None
+
+
+def repetitions(sampling: Sampling, counts: Counts) -> np.ndarray | None:
+    """How often a row is to be drawn in an epoch on average, by its label, float32 (117,) or (5,).
+
+    Bins of n rows get a share of the labelled rows in proportion to n^(1 - power). None where each is drawn once.
+
+    Raises:
+        SourceError: no row has such a label.
+    """
+    if sampling.by == "none":
+        return None
+    known = _known(sampling.by, counts)
+    bins = np.arange(len(known)) // (sampling.years if sampling.by == "age" else 1)
+    rows = np.bincount(bins, known)
+    share = np.where(rows > 0, rows ** (1 - sampling.power), 0)
+    times = share / share.sum() * rows.sum() / np.maximum(rows, 1)
+    return np.asarray(times[bins], np.float32)
+
+
+def _known(target: str, counts: Counts) -> np.ndarray:
+    """Rows of each code, float64; SourceError where none is known."""
+    known = np.array([counts[target].get(str(code), 0) for code in range(CLASSES[target])], float)
+    if not known.any():
+        raise SourceError(f"no row of train has a known {target} to weight or to sample by")
+    return known
+
+
+def _inverse(density: np.ndarray, rows: np.ndarray, power: float, cap: float) -> np.ndarray:
+    """1 / density^power, capped at `cap` times its mean over the rows, then with a mean of 1."""
+    weights = np.divide(1, density**power, out=np.full(len(density), np.inf), where=density > 0)
+    there = rows > 0
+    weights = np.minimum(weights / np.average(weights[there], weights=rows[there]), cap)
+    return np.asarray(weights / np.average(weights[there], weights=rows[there]), np.float32)

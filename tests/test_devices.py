@@ -1,0 +1,133 @@
+"""What a training runs on: what `auto` takes, what is refused, and two devices that train as one does."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from faceline.datasets.records import ShardSettings
+from faceline.errors import SettingsError
+from faceline.learning.devices import HardwareSettings, choose, dtype_policy
+from tests.imports import ROOT
+from tests.toys import recipe, write_shards
+
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import tensorflow as tf
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+from faceline.learning import devices, training
+from faceline.learning.recipe import Recipe
+shards, store, recipe = Path(sys.argv[1]), Path(sys.argv[2]), Recipe.model_validate_json(sys.argv[3])
+found = []
+for strategy in ("one", "mirrored"):
+    hardware = devices.choose(devices.HardwareSettings(strategy=strategy), recipe)
+    trained = training.train(recipe, shards, store / strategy, lambda line: None, hardware)[0]
+    found.append([hardware.told, [row["val_loss"] for row in trained.history], trained.model.get_weights()[0].tolist()])
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that lets TensorFlow say that it has some GPUs, which this machine may lack."""
+
+    def have(count: int, capability: tuple[int, int] = (8, 0)) -> None:
+        cards = [tf.config.PhysicalDevice(f"/physical_device:GPU:{index}", "GPU") for index in range(count)]
+        details = {"device_name": "A card", "compute_capability": capability}
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: cards)
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda card: details)
+
+    return have
+
+
+def test_without_a_gpu_the_processor_trains_and_xla_does_not_compile(gpus: Callable[..., None]) -> None:
+    gpus(0)
+    found = choose(HardwareSettings(), recipe(precision="mixed_bfloat16"))
+    assert found.told.endswith("CPU cores, bfloat16, no XLA")
+    assert found.strategy.num_replicas_in_sync == 1
+    assert (found.policy, found.xla) == ("mixed_bfloat16", False)
+
+
+@pytest.mark.parametrize(("deterministic", "told"), [(False, "XLA"), (True, "no XLA")])
+def test_on_one_gpu_xla_compiles_unless_the_same_weights_are_asked_for(
+    gpus: Callable[..., None], deterministic: bool, told: str
+) -> None:
+    gpus(1)
+    found = choose(HardwareSettings(), recipe(deterministic=deterministic))
+    assert found.told == f"1 x A card, float32, {told}"
+
+
+def test_on_several_gpus_batches_are_shared_out(gpus: Callable[..., None]) -> None:
+    gpus(2)
+    found = choose(HardwareSettings(), recipe())
+    assert isinstance(found.strategy, tf.distribute.MirroredStrategy)
+    assert not isinstance(choose(HardwareSettings(strategy="one"), recipe()).strategy, tf.distribute.MirroredStrategy)
+
+
+@pytest.mark.parametrize(
+    ("capability", "policy"), [((9, 0), "mixed_bfloat16"), ((7, 5), "mixed_float16"), ((6, 1), "float32")]
+)
+def test_auto_takes_the_numbers_that_a_gpu_is_fast_with(
+    gpus: Callable[..., None], capability: tuple[int, int], policy: str
+) -> None:
+    gpus(1, capability)
+    assert dtype_policy("auto") == policy
+    assert dtype_policy("float32") == "float32"
+
+
+def test_xla_is_refused_where_devices_add_up_their_gradients() -> None:
+    with pytest.raises(SettingsError, match=r"hardware\.xla = True: not with strategy mirrored"):
+        choose(HardwareSettings(strategy="mirrored", xla=True), recipe())
+
+
+def test_xla_can_be_asked_for_on_a_processor() -> None:
+    assert choose(HardwareSettings(xla=True), recipe()).xla is True
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {}}, "TF_CONFIG names 2 machines, but a training runs on one"),
+        ({"cluster": 3}, "not what TensorFlow documents"),
+    ],
+)
+def test_several_machines_are_refused(config: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(SettingsError, match=message):
+        choose(HardwareSettings(), recipe())
+
+
+def test_two_devices_train_as_one_does(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord",), rows=20, seed=1))
+    entry = {
+        "network": "system_d",
+        "arguments": {"filters": 2, "dropout": 0.0},  # devices would drop other features than one does
+        "targets": {"age": {"loss": "dldl"}},
+    }
+    settings = recipe(networks=[entry], batch_size=14, epochs=2)  # the last batch of validation is smaller
+    arguments = [str(shards), str(tmp_path), settings.model_dump_json()]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout)
+    assert "as 2 devices" in two[0] and "devices" not in one[0]
+    assert two[1] == pytest.approx(one[1], rel=1e-4)
+    for a, b in zip(tf.nest.flatten(one[2]), tf.nest.flatten(two[2]), strict=True):
+        assert a == pytest.approx(b, abs=1e-4)
+
+
+def test_a_batch_that_devices_cannot_share_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TwoDevices:
+        num_replicas_in_sync = 2
+
+    monkeypatch.setattr("faceline.learning.devices._mirrored", TwoDevices)
+    with pytest.raises(SettingsError, match="batch_size = 15: must be a multiple of 2"):
+        choose(HardwareSettings(strategy="mirrored"), recipe(batch_size=15))

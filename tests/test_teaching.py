@@ -1,0 +1,75 @@
+"""A bundle as the teacher: its answers to the training pictures, as a table and straight from a recipe."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from faceline.cli import main
+from faceline.datasets.records import ShardSettings, read_rows
+from faceline.errors import SourceError
+from faceline.faces.decoding import decode
+from faceline.files import read_json, write_json
+from faceline.learning.answering import CropPredictor
+from faceline.learning.teacher import Teacher, read_answers
+from faceline.learning.teaching import STORED, teacher_of
+from tests.test_bundle import write
+from tests.toys import network, recipe, write_shards
+
+# Keras 3.15 converts variables the old way when it saves a network.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+BOTH = ShardSettings(formats=("tfrecord", "parquet"), rows=20, seed=1)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    return write_shards(tmp_path / "shards", BOTH)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write(tmp_path / "bundle")
+
+
+def test_the_command_writes_what_the_bundle_answers(shards: Path, bundle: Path, tmp_path: Path) -> None:
+    table = tmp_path / "t.parquet"
+    result = CliRunner().invoke(main, ["teach", str(bundle), str(table), "--shards", str(shards)])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{table}: age, gender, race of 48 pictures\n"
+    taught, rows = read_answers(table), list(read_rows(shards, "train"))
+    assert taught.image_ids == [row["image_id"] for row in rows]
+    answers = CropPredictor(bundle).predict_crops(np.stack([decode(row["png"], max_pixels=1000) for row in rows]))
+    assert taught.answers["age"].shape == (48, 117)
+    assert np.allclose(taught.answers["age"].astype(float) @ np.arange(117), answers.age, atol=0.3)
+    assert np.allclose(taught.answers["gender"][:, 0], answers.female_probability, atol=1e-3)
+    assert np.allclose(taught.answers["race"], answers.race_probabilities, atol=1e-3)
+
+
+def test_a_recipe_may_name_the_bundle_itself_which_is_asked_once(shards: Path, bundle: Path, tmp_path: Path) -> None:
+    settings = recipe(networks=[network()], distill={"teacher": bundle, "weight": 0.5})
+    said: list[str] = []
+    first = teacher_of(settings, shards, tmp_path / "store", said.append)
+    again = teacher_of(settings, shards, tmp_path / "store", said.append)
+    assert isinstance(first, Teacher)
+    assert isinstance(again, Teacher)
+    assert np.array_equal(first.answers["age"], again.answers["age"])
+    assert said == [
+        f"teacher: asking {bundle} about every picture of train",
+        *[f"teacher: {bundle} answers age, gender, race for 48 of 48 pictures"] * 2,
+    ]
+    assert (tmp_path / "store" / STORED).exists()
+
+
+def test_a_recipe_without_a_teacher_has_none(shards: Path, tmp_path: Path) -> None:
+    shutil.rmtree(shards)  # nothing is read
+    assert teacher_of(recipe(), shards, tmp_path, pytest.fail) is None
+
+
+def test_crops_of_another_size_are_refused(shards: Path, bundle: Path, tmp_path: Path) -> None:
+    manifest = read_json(shards / "manifest.json")
+    write_json(shards / "manifest.json", {**manifest, "crop_size": 60})
+    settings = recipe(distill={"teacher": bundle, "weight": 0.5})
+    with pytest.raises(SourceError, match=r"have 60 pixels a side, those of .*bundle 24"):
+        teacher_of(settings, shards, tmp_path / "store", lambda line: None)
