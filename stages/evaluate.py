@@ -17,8 +17,9 @@ from faceline.datasets.records import read_manifest, read_rows
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import PREDICTIONS, REJECTED
 from faceline.evaluation.judged import Judged
-from faceline.evaluation.metrics import Constants, coverage, evaluate
+from faceline.evaluation.metrics import BY_GROUP, Constants, coverage, evaluate
 from faceline.evaluation.plots import PLOTS
+from faceline.evaluation.wording import gaps, headlines
 from faceline.files import atomic_directory, read_json, write_json, write_table
 from faceline.gates.passes import require_pass
 from faceline.learning import predicting
@@ -72,15 +73,19 @@ def main(
     predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
     learnt = predictor.card.constants
     constants = Constants(age_median=learnt.age_median, gender_majority=learnt.gender, race_majority=learnt.race)
-    measured = evaluate(predictions, constants)
+    temperatures = predictor.card.temperatures
+    measured = evaluate(predictions, constants, temperatures)
     measured["coverage"] = coverage(readable=_kept(ingest), cleaned=_kept(clean), judged=_kept(crop))
     with atomic_directory(output) as folder:
         write_table(folder / "predictions.parquet", predictions, PREDICTIONS)
         counts = summarize(len(predictions), len(predictions), REJECTED.empty_table())
-        write_json(folder / "summary.json", {**counts, "constants": asdict(constants), "metrics": measured})
-    # The slices would make `dvc metrics show` hundreds of columns wide; the report and the model card have them.
-    write_json(metrics, {name: value for name, value in measured.items() if name != "slices"})
+        told = {"constants": asdict(constants), "temperatures": temperatures, "metrics": measured}
+        write_json(folder / "summary.json", {**counts, **told})
+    # Groups would make `dvc metrics show` hundreds of columns wide; the report and the model card have them.
+    write_json(metrics, {name: value for name, value in measured.items() if name not in BY_GROUP})
     _write_plots(plots, predictions)
+    for line in (*headlines(measured), *gaps(measured)):
+        click.echo(line)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
     hardware = devices.choose(hardware_settings, recipe)
     checkpoints = training.checkpoints(store, shards, recipe)
     trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True), hardware)
-    metrics, age_interval = validate(trained, recipe, shards)
+    validated = validate(trained, recipe, shards)
     with atomic_directory(output) as folder:
         write_bundle(
             folder,
@@ -110,8 +110,9 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
             crop=crop,
             shards=Shards(digest=sha256_file(shards / MANIFEST), rows=manifest["rows"], crop_size=crop.size),
             constants=constants(counts),
-            validation=metrics,
-            age_interval=age_interval,
+            validation=validated.metrics,
+            temperatures=validated.temperatures,
+            age_interval=validated.age_interval,
         )
         write_history(history, [row for network in trained for row in network.history])
     shutil.rmtree(checkpoints, ignore_errors=True)

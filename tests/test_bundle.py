@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -9,8 +10,8 @@ from faceline.faces.cropping import CropSettings, crop_face
 from faceline.faces.decoding import encode_png
 from faceline.faces.detection import DetectSettings, Face
 from faceline.files import read_json, sha256_file, write_json
+from faceline.learning.answering import answers_of
 from faceline.learning.bundle import Predictor
-from faceline.learning.calibration import conformal_half_width
 from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards, read_card
 from faceline.learning.packing import write_bundle
 from faceline.learning.training import Trained, build
@@ -35,9 +36,12 @@ def bundle(tmp_path: Path) -> Path:
     return write(tmp_path / "bundle")
 
 
-def write(folder: Path, *targets: str) -> Path:
+def write(
+    folder: Path, *targets: str, flip_averaging: bool = False, temperatures: dict[str, float] | None = None
+) -> Path:
     learned = network(*targets)
-    settings = recipe(networks=[learned])
+    settings = recipe(networks=[learned], serving={"flip_averaging": flip_averaging})
+    keras.utils.set_random_seed(1)
     folder.mkdir()
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
     write_bundle(
@@ -53,6 +57,7 @@ def write(folder: Path, *targets: str) -> Path:
         shards=Shards(digest="0" * 64, rows={"train": 1, "val": 1, "test": 1}, crop_size=SIDE),
         constants=Constants(age_mean=30, age_median=30, gender=0, race=None),
         validation={"rows": 1},
+        temperatures=temperatures or {},
         age_interval=AgeInterval(coverage=0.9, half_width=7.5) if "age" in learned["targets"] else None,
     )
     return folder
@@ -75,6 +80,44 @@ def test_answers_have_their_shapes_and_bounds(bundle: Path) -> None:
     assert np.allclose(answers.age_low, np.maximum(answers.age - 7.5, 0))
     assert answers.race_probabilities.shape == (5, 5)
     assert np.allclose(answers.race_probabilities.sum(axis=1), 1)
+
+
+def test_answers_to_a_picture_and_its_mirror_image_are_averaged(bundle: Path, tmp_path: Path) -> None:
+    crops = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3)).astype(np.uint8)
+    plain, mirrored = (Predictor(bundle).predict_crops(view) for view in (crops, crops[:, :, ::-1]))
+    averaged = Predictor(write(tmp_path / "averaged", flip_averaging=True)).predict_crops(crops)
+    for name in ("age", "female_probability", "race_probabilities"):
+        first, second, mean = (getattr(found, name) for found in (plain, mirrored, averaged))
+        assert not np.allclose(first, second, atol=1e-5)
+        assert np.allclose(mean, (first + second) / 2, atol=1e-4)
+
+
+def test_temperatures_soften_and_keep_the_answer(bundle: Path, tmp_path: Path) -> None:
+    crops = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3)).astype(np.uint8)
+    plain = Predictor(bundle).predict_crops(crops)
+    soft = Predictor(write(tmp_path / "soft", temperatures={"gender": 2.0, "race": 4.0})).predict_crops(crops)
+    assert plain.race_probabilities is not None and soft.race_probabilities is not None
+    assert plain.female_probability is not None and soft.female_probability is not None
+    logits, softer = (np.log(p / (1 - p)) for p in (plain.female_probability, soft.female_probability))
+    assert np.allclose(softer, logits / 2, atol=1e-5)
+    wanted = plain.race_probabilities**0.25
+    assert np.allclose(soft.race_probabilities, wanted / wanted.sum(axis=1, keepdims=True), atol=1e-5)
+    assert np.array_equal(plain.age, soft.age)  # type: ignore[arg-type]
+
+
+def test_an_interval_is_wider_where_the_network_is_unsure() -> None:
+    bins = np.arange(117)
+    outputs = np.exp(-0.5 * ((bins - 50) / np.array([[2.0], [4.0], [8.0]])) ** 2)
+    outputs /= outputs.sum(axis=1, keepdims=True)
+    interval = AgeInterval(coverage=0.9, half_width=6, typical_deviation=4)
+    found = answers_of({"age": outputs.astype(np.float32)}, recipe(), {}, interval)
+    assert np.allclose(found.age_high - found.age, [4.5, 6, 9], atol=1e-3)  # type: ignore[operator]
+    numbers = recipe(networks=[{**network(), "targets": {"age": {"loss": "mae"}}}])
+    outputs, interval = np.array([[30.0], [3.0]], np.float32), AgeInterval(coverage=0.9, half_width=6)
+    number = answers_of({"age": outputs}, numbers, {}, interval)
+    assert number.age_low is not None and number.age_high is not None
+    assert number.age_low.tolist() == [24, 0]
+    assert number.age_high.tolist() == [36, 9]
 
 
 def test_no_crops_give_no_answers(bundle: Path) -> None:
@@ -174,13 +217,3 @@ def test_a_card_of_another_version_is_refused(bundle: Path, changes: dict[str, o
 def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"card\.json is missing"):
         read_card(tmp_path)
-
-
-def test_the_interval_covers_what_it_promises() -> None:
-    random = np.random.default_rng(1)
-    covered = []
-    for _ in range(300):
-        half_width = conformal_half_width(np.abs(random.normal(size=50)), 0.9)
-        covered.append((np.abs(random.normal(size=200)) <= half_width).mean())
-    assert np.mean(covered) == pytest.approx(0.9, abs=0.02)
-    assert conformal_half_width(np.array([1.0, 3.0]), 0.9) == 3

@@ -10,8 +10,9 @@ from scipy import stats
 
 from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import SettingsError, SourceError
-from faceline.evaluation import comparing
-from faceline.evaluation.comparing import Bootstrap, Comparison, Difference, compare
+from faceline.evaluation import bootstrap
+from faceline.evaluation.bootstrap import Bootstrap
+from faceline.evaluation.comparing import Comparison, Difference, compare
 from tests.answers import ROWS, predictions, wrong_genders, wrong_races
 
 NULLS = [None] * ROWS
@@ -143,7 +144,7 @@ def test_the_interval_does_not_depend_on_how_many_rows_are_drawn_at_once(
     cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = compare(A, B, samples=100)
-    monkeypatch.setattr(comparing, "CELLS", cells)
+    monkeypatch.setattr(bootstrap, "CELLS", cells)
     assert compare(A, B, samples=100) == whole
 
 

@@ -1,7 +1,7 @@
 """The stage on small tables with a stand-in for the bundle's networks."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ LEARNT = Learnt(age_mean=44.0, age_median=45.0, gender=1, race=None)
 @dataclass(frozen=True)
 class FakeCard:
     constants: Learnt = LEARNT
+    temperatures: dict[str, float] = field(default_factory=lambda: {"gender": 2.0})
 
 
 class FakePredictor:
@@ -99,7 +100,9 @@ def test_batches_do_not_change_the_answers(made: World, monkeypatch: pytest.Monk
 
 
 def test_the_stage_writes_all_its_outputs(made: World) -> None:
-    assert run(made).exit_code == 0
+    outcome = run(made)
+    assert outcome.exit_code == 0
+    assert "\nAge error: " in "\n" + outcome.output
     predictions = read_table(made / "judged/it/predictions.parquet")
     test_rows = read_json(made / "shards/manifest.json")["rows"]["test"]
     assert predictions.schema == PREDICTIONS
@@ -107,7 +110,9 @@ def test_the_stage_writes_all_its_outputs(made: World) -> None:
     summary, metrics = read_json(made / "judged/it/summary.json"), read_json(made / "judged/metrics.json")
     assert summary["rows_in"] == summary["kept"] == metrics["rows"] == test_rows
     assert summary["constants"] == {"age_median": 45.0, "gender_majority": 1, "race_majority": None}
-    assert summary["metrics"] == {**metrics, "slices": summary["metrics"]["slices"]}
+    assert summary["temperatures"] == {"gender": 2.0}
+    assert summary["metrics"] == {**metrics, **{name: summary["metrics"][name] for name in ("slices", "crossings")}}
+    assert metrics["gender"]["nll"] != metrics["gender"]["uncalibrated"]["nll"]
     assert set(metrics) == {"age", "gender", "baseline", "coverage", "rows"}
     assert {file.stem for file in (made / "judged/plots").iterdir()} == set(PLOTS)
 
@@ -116,8 +121,9 @@ def test_metrics_follow_from_the_predictions_alone(made: World) -> None:
     run(made)
     written = read_json(made / "judged/it/summary.json")["metrics"]
     written.pop("coverage")
-    constants = Constants(**read_json(made / "judged/it/summary.json")["constants"])
-    assert json.loads(json.dumps(evaluate(read_table(made / "judged/it/predictions.parquet"), constants))) == written
+    summary = read_json(made / "judged/it/summary.json")
+    predictions, constants = read_table(made / "judged/it/predictions.parquet"), Constants(**summary["constants"])
+    assert json.loads(json.dumps(evaluate(predictions, constants, summary["temperatures"]))) == written
 
 
 def test_coverage_counts_rows_before_detection_and_quality(made: World) -> None:

@@ -4,13 +4,15 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from faceline.datasets.tables import PREDICTIONS
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.metrics import Constants, coverage, evaluate
-from faceline.evaluation.plots import PLOTS, age_errors, confusion_gender, confusion_race, roc
+from faceline.evaluation.plots import PLOTS, age_errors, confusion_gender, confusion_race, cs, roc
+from faceline.evaluation.reliability import reliability
 
 CONSTANTS = Constants(age_median=30.0, gender_majority=0, race_majority=0)
 AGES = [5, 12, 18, 25, 25, 30, 38, 45, 52, 60, 71, 85]
@@ -46,6 +48,7 @@ def test_age_by_hand() -> None:
     assert (age["q25"], age["q50"], age["q75"], age["max"]) == (2.75, 5.5, 8.5, 15)
     assert age["bias"] == round(-28 / 12, 6)
     assert age["interval_coverage"] == round(7 / 12, 6)  # 6 years is still inside
+    assert age["interval_width"] == 12
 
 
 def test_gender_by_hand() -> None:
@@ -78,13 +81,73 @@ def test_slices_are_formed_by_the_labels_and_counted() -> None:
     slices = evaluate(table(), CONSTANTS)["slices"]
     assert list(slices["age"]) == ["0-8", "9-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70-79", "80+"]
     assert slices["age"]["30-39"] == {
-        "age": {"mae": 5.5, "bias": 0.5, "n": 2},
+        "age": {"mae": 5.5, "bias": 0.5, "n": 2, "interval_coverage": 1.0, "interval_width": 12},
         "gender": {"accuracy": 0.0, "n": 2},
         "race": {"accuracy": 0.5, "n": 2},
     }
-    assert slices["gender"]["female"]["age"] == {"mae": 10.4, "bias": -7.2, "n": 5}
+    women = {"mae": 10.4, "bias": -7.2, "n": 5, "interval_coverage": 0.0, "interval_width": 12}
+    assert slices["gender"]["female"]["age"] == women
     assert slices["race"]["indian"]["race"] == {"accuracy": 0.0, "n": 1}
     assert "other" not in slices["race"]
+
+
+def test_crossings_are_of_two_labels() -> None:
+    crossings = evaluate(table(), CONSTANTS)["crossings"]
+    assert list(crossings) == ["gender, race", "gender, age", "race, age"]
+    assert list(crossings["gender, race"]) == [
+        "male, white",
+        "male, black",
+        "female, black",
+        "female, asian",
+        "female, indian",
+    ]
+    assert crossings["gender, race"]["male, white"]["gender"] == {"accuracy": round(5 / 6, 6), "n": 6}
+    assert crossings["race, age"]["white, 20-29"]["age"]["mae"] == 2.5
+    for groups in crossings.values():
+        assert sum(scores["age"]["n"] for scores in groups.values()) == 12
+
+
+def test_headlines_have_intervals_if_rows_are_enough() -> None:
+    few = evaluate(table(), CONSTANTS)
+    assert not {"mae_low", "rmse_low"} & few["age"].keys()
+    many = evaluate(pa.concat_tables([table()] * 20), CONSTANTS)
+    for target, name in (("age", "mae"), ("age", "rmse"), ("gender", "accuracy"), ("race", "accuracy")):
+        low, value, high = (many[target][key] for key in (f"{name}_low", name, f"{name}_high"))
+        assert low < value < high
+    deviation = math.sqrt(0.75 * 0.25 / 240)  # of the share of 240 answers
+    assert many["gender"]["accuracy_high"] - many["gender"]["accuracy_low"] == pytest.approx(
+        2 * 1.96 * deviation, rel=0.1
+    )
+    errors = [abs(error) for error in ERRORS]
+    deviation = math.sqrt(sum((error - 74 / 12) ** 2 for error in errors) / 12 / 240)
+    assert many["age"]["mae_high"] - many["age"]["mae_low"] == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+
+
+def test_calibration_by_hand() -> None:
+    metrics = evaluate(table(), CONSTANTS, {"gender": 0.5})
+    # White, black, asian: answered with 60 %, of twelve nine are right; all in one bin.
+    assert metrics["race"]["ece"] == pytest.approx(0.15, abs=1e-6)
+    assert metrics["race"]["nll"] == pytest.approx(-(9 * math.log(0.6) + 3 * math.log(0.1)) / 12, abs=1e-6)
+    assert "uncalibrated" not in metrics["race"]
+    given = [p if label else 1 - p for p, label in zip(FEMALE, GENDERS, strict=True)]
+    assert metrics["gender"]["nll"] == pytest.approx(-sum(map(math.log, given)) / 12, abs=1e-5)
+    before = [math.sqrt(p) / (math.sqrt(p) + math.sqrt(1 - p)) for p in given]
+    assert metrics["gender"]["uncalibrated"]["nll"] == pytest.approx(-sum(map(math.log, before)) / 12, abs=1e-5)
+
+
+def test_reliability_bins_hold_their_upper_edge() -> None:
+    probabilities = np.array([[0.2, 0.8], [0.35, 0.65], [0.0, 1.0], [1.0, 0.0]])
+    found = reliability(probabilities, np.array([1.0, 0.0, 1.0, 1.0]))
+    assert found.rows.tolist() == [1, 1, 2]
+    assert found.confidence.tolist() == [0.65, 0.8, 1.0]
+    assert found.accuracy.tolist() == [0.0, 1.0, 0.5]
+    assert found.error == pytest.approx((0.65 + 0.2 + 2 * 0.5) / 4)
+
+
+def test_the_cumulative_score_counts_what_is_within() -> None:
+    curve = cs(Judged.of(table())).set_index("years")["share"]
+    assert len(curve) == 21
+    assert (curve[0], curve[5], curve[6], curve[20]) == (round(1 / 12, 4), 0.5, round(7 / 12, 4), 1.0)
 
 
 def test_rows_without_a_label_are_masked_for_that_target_only() -> None:

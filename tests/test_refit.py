@@ -15,6 +15,7 @@ from faceline.errors import SettingsError
 from faceline.gates.passes import write_pass
 from faceline.learning import inputs, oversampling, refit, training
 from faceline.learning.answering import CropPredictor
+from faceline.learning.forest_head import ForestHead
 from faceline.learning.inputs import Subset
 from faceline.learning.recipe import Recipe
 from faceline.params import section
@@ -96,7 +97,9 @@ def test_each_forest_learns_from_the_features_of_its_own_head(shards: Path) -> N
     own = {"age": keras.layers.Lambda(lambda x: x[:, :1])(pooled), "gender": pooled}
     model = keras.Model(image, {name: keras.layers.Dense(1, name=name)(own[name]) for name in own})
     changed = refitted(model, wanted, shards)
-    assert [changed.get_layer(name).input.shape[-1] for name in ("age", "gender")] == [1, 3]
+    heads = [changed.get_layer(name) for name in ("age", "gender")]
+    assert all(isinstance(head, ForestHead) for head in heads)
+    assert [head.input.shape[-1] for head in heads] == [1, 3]
     rows = list(read_rows(shards, "train"))
     right = (answers(changed, wanted, shards)["gender"][:, 0] > 0.5) == [row["gender"] == 1 for row in rows]
     assert right.mean() > 0.95

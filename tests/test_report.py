@@ -23,7 +23,7 @@ from stages import report as stage
 from tests.builders import CONSTANTS, World, world
 
 SECTIONS = ["steps", "gates", "labels", "by-gender", "crops", "learning"]
-SECTIONS += ["metrics", "slices", "answers", "worst", "folds", "suspects", "reading"]
+SECTIONS += ["metrics", "slices", "answers", "beliefs", "worst", "folds", "suspects", "reading"]
 SETTINGS = ReportSettings(seed=1, grid=12, worst=5)
 FAILED = {
     "gate": "crop",

@@ -126,7 +126,8 @@ def test_of_a_later_epoch_the_weights_before_it_stay_in_the_store(shards: Path, 
     def spoil_after_the_first(line: str) -> None:
         if "epoch 1/3" in line:
             state = dict(np.load(saved))
-            np.savez(saved, **{name: value * np.nan if name == "network_0" else value for name, value in state.items()})
+            weights = [name for name in state if name.startswith("network") and state[name].dtype == np.float32]
+            np.savez(saved, **state | {name: state[name] * np.float32(np.nan) for name in weights})
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -140,6 +141,15 @@ def test_of_a_later_epoch_the_weights_before_it_stay_in_the_store(shards: Path, 
 def test_a_batch_larger_than_the_set_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"batch_size = 49: must be at most 48, the rows to train on"):
         train(recipe(batch_size=49), shards, tmp_path)
+
+
+def test_in_float16_the_loss_is_scaled_and_its_scale_is_in_the_checkpoint() -> None:
+    settings = recipe(precision="mixed_float16")
+    model = training.build(settings.networks[0], settings, "mixed_float16")
+    training._compile(model, settings.networks[0], settings, 1)
+    assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert training._rate(model.optimizer) == pytest.approx(0.003)
+    assert any("dynamic_scale" in variable.path for variable in checkpoint._variables(model)["optimizer"])
 
 
 def test_a_gradient_is_shortened_and_sgd_has_its_momentum() -> None:
@@ -334,6 +344,7 @@ def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
     write_params(SIDE)
     result = run_stage(shards)
     assert result.exit_code == 0, result.output
+    assert re.search(r"system_d-age: \d+ CPU cores, float32, no XLA; 48 rows, 3 batches of 16 an epoch", result.output)
     history = pd.read_csv("history.csv")
     assert history["network"].tolist() == ["system_d-age"] * 2 + ["system_d-gender"] * 2
     assert history["epoch"].tolist() == [1, 2, 1, 2]
@@ -345,6 +356,10 @@ def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
     assert {network.file for network in card.networks} == {"system_d-age.keras", "system_d-gender.keras"}
     assert card.constants.model_dump() == {"age_mean": 40, "age_median": 30, "gender": 1, "race": 3}
     assert card.age_interval is not None
+    assert card.age_interval.coverage == 0.9
+    assert card.age_interval.typical_deviation
+    assert set(card.temperatures) == {"gender"}
+    assert card.flip_averaging is False
     best = history.loc[history["val_loss"][:2].idxmin()]
     assert card.validation["age"]["mae"] == pytest.approx(best["val_age_mae"], rel=1e-4)
     assert list(Path("store").iterdir()) == []

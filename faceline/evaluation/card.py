@@ -5,7 +5,8 @@ from typing import Any
 from faceline.datasets.records import SUBSETS
 from faceline.evaluation.material import Material
 from faceline.evaluation.page import render
-from faceline.evaluation.sections import FEW, at, measures, number, slice_rows, words
+from faceline.evaluation.sections import crossing_rows, measures, slice_rows
+from faceline.evaluation.wording import at, gaps
 
 SYNTHETIC = "sample"  # the dataset without real people
 NO_LICENCE = "The bundle's card names no licence; that of the dataset holds."
@@ -25,7 +26,8 @@ def model_card(material: Material, dataset: str, recipe: str) -> str:
         rows=metrics.get("rows", 0),
         coverage=metrics.get("coverage"),
         slices=slice_rows(metrics),
-        extremes=_extremes(metrics),
+        crossings=crossing_rows(metrics),
+        gaps=gaps(metrics),
         synthetic=dataset == SYNTHETIC,
     )
 
@@ -35,6 +37,7 @@ def _facts(card: dict[str, Any], digest: str | None) -> list[tuple[str, str]]:
     networks = at(card, "networks") or []
     parts = [f"{', '.join(each['targets'])}: {each['parameters']:,} parameters" for each in networks]
     size, rows, interval = at(card, "input.size"), at(card, "shards.rows"), at(card, "age_interval")
+    temperatures = at(card, "temperatures") or {}
     facts = {
         "bundle": _short(digest),
         "recipe": _short(at(card, "recipe.digest")),
@@ -42,32 +45,18 @@ def _facts(card: dict[str, Any], digest: str | None) -> list[tuple[str, str]]:
         "networks": "; ".join(parts),
         "input": f"{size} × {size} pixels" if size else "",
         "rows": ", ".join(f"{name} {rows[name]:,}" for name in SUBSETS if name in rows) if rows else "",
-        "interval of age": f"± {interval['half_width']:.1f} years, for {interval['coverage']:.0%}" if interval else "",
+        "interval of age": _interval(interval) if interval else "",
+        "temperatures": ", ".join(f"{target} {value:.2f}" for target, value in temperatures.items()),
+        "answers": "the mean for a crop and its mirror image" if at(card, "flip_averaging") else "",
     }
     return [(name, value) for name, value in facts.items() if value]
 
 
+def _interval(interval: dict[str, Any]) -> str:
+    """How wide it is, and how many ages it is to hold."""
+    wider = ", wider where the network is less sure" if interval.get("typical_deviation") else ""
+    return f"± {interval['half_width']:.1f} years{wider}, for {interval['coverage']:.0%}"
+
+
 def _short(digest: str | None) -> str:
     return f"`{digest[:16]}`" if digest else ""
-
-
-def _extremes(metrics: dict[str, Any]) -> list[str]:
-    """For each target, the groups with the largest and the smallest error among those with rows enough."""
-    found = []
-    for name, path, unit, sign in (
-        ("Age error", "age.mae", "years", 1),
-        ("Gender accuracy", "gender.accuracy", "share", -1),
-        ("Race accuracy", "race.accuracy", "share", -1),
-    ):
-        scores = [
-            (sign * value, value, f"{by} {group}")
-            for by, groups in metrics.get("slices", {}).items()
-            for group, score in groups.items()
-            if (value := number(score, path)) is not None and score[path.split(".")[0]]["n"] >= FEW
-        ]
-        best, worst = min(scores, default=(0.0, 0.0, "")), max(scores, default=(0.0, 0.0, ""))
-        if best[0] < worst[0]:
-            found.append(
-                f"{name} goes from {words(best[1], unit)} ({best[2]}) to {words(worst[1], unit)} ({worst[2]})."
-            )
-    return found

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from faceline.datasets.labels import TARGETS
 from faceline.evaluation.metrics import DIGITS, Constants, evaluate
-from faceline.evaluation.sections import fold_measures, number
+from faceline.evaluation.sections import fold_measures
+from faceline.evaluation.wording import number
 
 
 def across_folds(tables: Mapping[int, pa.Table]) -> dict[str, Any]:

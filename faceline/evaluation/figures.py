@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.evaluation.judged import Floats, Judged
-from faceline.evaluation.plots import confusion_counts, roc_points
+from faceline.evaluation.plots import CS_YEARS, confusion_counts, cumulative_score, roc_points
+from faceline.evaluation.reliability import reliability
+from faceline.probabilities import tempered
 
 INK, FAINT, GRID = "#22303c", "#b3bfca", "#e4e9ee"
 MAIN, SECOND = "#1f6f8b", "#d97b29"  # told apart by people who see few colours, too
@@ -213,24 +215,58 @@ def error_histogram(judged: Judged) -> Picture:
     return _draw(paint, f"Errors of age: median {middle:+.1f} years; {share:.0%} of the answers are too old.")
 
 
-def error_quantiles(judged: Judged) -> Picture:
-    """The share of rows (up) whose absolute error is at most so many years (across), with the quartiles marked."""
+def cumulative_scores(judged: Judged) -> Picture:
+    """The CS curve: the share of ages (up) predicted within so many years (across), with the quartiles marked."""
     age, predicted = judged.pair("age")
     error = np.sort(np.abs(predicted - age))
     quartiles: Floats = np.quantile(error, (0.25, 0.5, 0.75))
+    within = cumulative_score(judged, np.array([5, 10]))
 
     def paint(axes: Axes) -> None:
-        axes.step(error, np.arange(1, len(error) + 1) / len(error), where="post", color=MAIN, linewidth=2)
+        axes.step([0, *error], np.arange(len(error) + 1) / len(error), where="post", color=MAIN, linewidth=2)
         for share, value in zip((0.25, 0.5, 0.75), quartiles, strict=True):
             axes.plot([value], [share], "o", color=SECOND, markersize=5)
             axes.annotate(
                 f"{value:.1f} years", (float(value), share), xytext=(8, -9), textcoords="offset points", fontsize=9
             )
-        axes.set(xlabel="absolute error (years)", ylabel="share of rows", xlim=(0, None), ylim=(0, 1.02))
+        axes.set(xlabel="absolute error of age (years)", ylabel="share of rows", xlim=(0, CS_YEARS), ylim=(0, 1.02))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
 
     told = " / ".join(f"{value:.1f}" for value in quartiles)
-    return _draw(paint, f"Absolute errors of age: quartiles {told} years, largest {error[-1]:.1f}.")
+    shares = f"{within[0]:.0%} of the ages within 5 years, {within[1]:.0%} within 10"
+    return _draw(paint, f"Cumulative scores: {shares}; quartiles of the error {told} years, largest {error[-1]:.1f}.")
+
+
+def reliability_diagram(judged: Judged, target: str, temperature: float | None) -> Picture:
+    """The share of right answers (up) among those of one probability (across); larger dots stand for more rows.
+
+    Args:
+        temperature: the bundle's; where it is given, probabilities without it are drawn beside.
+    """
+    probabilities, labels = judged.probabilities(target)
+    lines = [(probabilities, MAIN, "-", "as given")]
+    if temperature is not None:
+        lines.insert(0, (tempered(probabilities, 1 / temperature), SECOND, ":", "without temperature"))
+    told: list[str] = []
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=FAINT, linestyle="--", linewidth=1)
+        for given, colour, dash, name in lines:
+            found = reliability(given, labels)
+            label = f"{name}: ECE {found.error:.1%}"
+            axes.plot(found.confidence, found.accuracy, dash, color=colour, linewidth=1.5, label=label)
+            axes.scatter(found.confidence, found.accuracy, s=8 + 90 * found.rows / len(labels), color=colour)
+            told.append(label)
+        lowest = 1 / probabilities.shape[1]
+        axes.set(xlabel=f"probability of the answered {target}", ylabel="share right", xlim=(lowest, 1.02))
+        axes.set(ylim=(-0.02, 1.04))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1))
+        axes.legend(loc="lower right")
+
+    picture = _draw(paint, "")
+    what = f"Reliability diagram of {target} on {len(labels):,} pictures; ECE is the expected calibration error"
+    return replace(picture, alt=f"{what}. {'; '.join(told)}.")
 
 
 def _draw(paint: Callable[[Axes], None], alt: str, *, wide: bool = False) -> Picture:

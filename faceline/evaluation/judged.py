@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from faceline.datasets.labels import Gender
+from faceline.datasets.labels import RACES, Gender
+from faceline.probabilities import binary
 
 Floats = NDArray[np.float64]
 NUMBERS = ("age", "gender", "race", "age_predicted", "age_low", "age_high", "female_probability")  # taken as they are
@@ -19,7 +20,7 @@ THRESHOLD = 0.5  # a picture is answered "female" from this probability on
 
 @dataclass(frozen=True)
 class Judged:
-    """Labels and answers side by side; every array has shape (N,), and codes are those of `labels`."""
+    """Labels and answers side by side; arrays have shape (N,) but where they say so; codes are those of `labels`."""
 
     image_id: NDArray[np.object_]
     age: Floats  # years, as labelled
@@ -29,17 +30,14 @@ class Judged:
     age_low: Floats
     age_high: Floats
     female_probability: Floats
-    race_predicted: Floats  # the code of the most probable race
-    race_probability: Floats  # of that race
+    race_probabilities: Floats  # (N, 5), by code
 
     @classmethod
     def of(cls, predictions: pa.Table) -> "Judged":
         """The arrays of a table with schema PREDICTIONS."""
-        code, probability = _most_probable(predictions.column("race_probabilities"))
         return cls(
             image_id=np.asarray(predictions.column("image_id").to_pylist(), dtype=object),
-            race_predicted=code,
-            race_probability=probability,
+            race_probabilities=_by_code(predictions.column("race_probabilities")),
             **{name: _floats(predictions.column(name)) for name in NUMBERS},
         )
 
@@ -49,11 +47,23 @@ class Judged:
         code = np.where(self.female_probability >= THRESHOLD, float(Gender.FEMALE), float(Gender.MALE))
         return np.where(np.isnan(self.female_probability), np.nan, code)
 
+    @property
+    def race_predicted(self) -> Floats:
+        """The code of the most probable race; NaN where there is no answer."""
+        return np.where(np.isnan(self.race_probabilities[:, 0]), np.nan, self.race_probabilities.argmax(axis=1))
+
     def confidence(self, target: str) -> Floats:
         """The probability that the bundle gave to its own answer; `target` is gender or race."""
-        if target == "gender":
-            return np.maximum(self.female_probability, 1 - self.female_probability)
-        return self.race_probability
+        return np.asarray(self._by_code(target).max(axis=1))
+
+    def probabilities(self, target: str) -> tuple[Floats, Floats]:
+        """Probabilities by code (n, codes) and labels (n,) on the rows that have both; `target` is gender or race.
+
+        A label that is none of the codes counts as unknown: the gate of the table names it.
+        """
+        label, answer = getattr(self, target), self._by_code(target)
+        known = (label >= 0) & (label < answer.shape[1]) & ~np.isnan(answer).any(axis=1)
+        return answer[known], label[known]
 
     def pair(self, target: str) -> tuple[Floats, Floats]:
         """Labels and answers of `target` (age, gender or race) on the rows that have both."""
@@ -65,15 +75,17 @@ class Judged:
         """The rows of a mask of shape (N,)."""
         return Judged(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
+    def _by_code(self, target: str) -> Floats:
+        return binary(self.female_probability) if target == "gender" else self.race_probabilities
+
 
 def _floats(column: pa.ChunkedArray) -> Floats:
     return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _most_probable(column: pa.ChunkedArray) -> tuple[Floats, Floats]:
-    code, probability = np.full(len(column), np.nan), np.full(len(column), np.nan)
+def _by_code(column: pa.ChunkedArray) -> Floats:
+    table = np.full((len(column), len(RACES)), np.nan)
     rows: list[list[float]] = column.drop_null().to_pylist()
     if rows:
-        known = np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False), dtype=bool)
-        code[known], probability[known] = np.argmax(rows, axis=1), np.max(rows, axis=1)
-    return code, probability
+        table[np.asarray(pc.is_valid(column).to_numpy(zero_copy_only=False), dtype=bool)] = rows
+    return table

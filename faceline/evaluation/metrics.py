@@ -5,6 +5,7 @@ number that these rows do not define (the AUC of one gender, say). So there is n
 but is not.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,15 @@ import pyarrow as pa
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, roc_auc_score
 
 from faceline.datasets.labels import GENDERS, Gender
+from faceline.evaluation.bootstrap import FEWEST, Bootstrap
 from faceline.evaluation.judged import Floats, Judged
-from faceline.evaluation.slices import slices
+from faceline.evaluation.reliability import calibration
+from faceline.evaluation.slices import crossings, interval, slices
 
 CLOSE = 5  # years; cs5, the "cumulative score", is the share of ages predicted this close or closer
 DIGITS = 6  # of every number in metrics.json
+DRAWS = Bootstrap(samples=2000, seed=1, level=0.95)  # of the headline metrics' intervals
+BY_GROUP = ("slices", "crossings")  # keys with hundreds of numbers, which metrics.json leaves to summary.json
 
 
 @dataclass(frozen=True)
@@ -29,15 +34,26 @@ class Constants:
     race_majority: int | None = None
 
 
-def evaluate(predictions: pa.Table, constants: Constants) -> dict[str, Any]:
+def evaluate(
+    predictions: pa.Table, constants: Constants, temperatures: Mapping[str, float] | None = None
+) -> dict[str, Any]:
     """The metrics of a table with schema PREDICTIONS.
+
+    Args:
+        temperatures: by target, what the bundle divided its logits by; probabilities are judged without them, too.
 
     Returns:
         `age`, `gender` and `race` (where there is something to judge), `baseline` (the same judged for `constants`),
-        `slices` (see `slices.slices`) and `rows`; numbers are rounded to six digits.
+        `slices` and `crossings` (see `slices`) and `rows`; numbers are rounded to six digits. Beside a headline metric
+        stand the bounds of its 95 % interval, as `mae_low` and `mae_high`, if its rows are enough for one.
     """
     judged = Judged.of(predictions)
-    metrics = {**_targets(judged), "baseline": _baseline(judged, constants), "slices": slices(judged)}
+    metrics = {
+        **_targets(judged, temperatures or {}),
+        "baseline": _baseline(judged, constants),
+        "slices": slices(judged),
+        "crossings": crossings(judged),
+    }
     return {**_tidy(metrics), "rows": predictions.num_rows}
 
 
@@ -58,11 +74,13 @@ def coverage(readable: int, cleaned: int, judged: int) -> dict[str, Any]:
     return {**counts, **{name: round(share, DIGITS) for name, share in shares.items()}}
 
 
-def _targets(judged: Judged) -> dict[str, Any]:
+def _targets(judged: Judged, temperatures: Mapping[str, float]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     age, age_predicted = judged.pair("age")
     if len(age):
-        found["age"] = {**_age(age, age_predicted), "interval_coverage": _interval_coverage(judged)}
+        error = np.abs(age_predicted - age)
+        squares = {name: float(np.sqrt(bound)) for name, bound in _bounds("rmse", error**2).items()}
+        found["age"] = {**_age(age, age_predicted), **_bounds("mae", error), **squares, **interval(judged)}
     gender, _ = judged.pair("gender")
     if len(gender):
         found["gender"] = _gender(judged)
@@ -72,7 +90,19 @@ def _targets(judged: Judged) -> dict[str, Any]:
             "accuracy": accuracy_score(race, race_predicted),
             "macro_f1": f1_score(race, race_predicted, average="macro", zero_division=0),
         }
+    for target in found.keys() & {"gender", "race"}:
+        label, answer = judged.pair(target)
+        found[target] |= _bounds("accuracy", np.asarray(label == answer, dtype=np.float64))
+        found[target] |= calibration(judged, target, temperatures.get(target))
     return found
+
+
+def _bounds(name: str, values: Floats) -> dict[str, float]:
+    """The interval of the mean of `values`, shape (N,); of the root of a mean it is the root."""
+    if len(values) < FEWEST:
+        return {}
+    low, high = DRAWS.interval(values)
+    return {f"{name}_low": low, f"{name}_high": high}
 
 
 def _age(age: Floats, predicted: Floats) -> dict[str, float]:
@@ -91,15 +121,6 @@ def _age_errors(age: Floats, predicted: Floats) -> dict[str, float]:
         "rmse": float(np.sqrt(np.mean(error**2))),
         "cs5": float(np.mean(error <= CLOSE)),
     }
-
-
-def _interval_coverage(judged: Judged) -> float:
-    """The share of labels inside the interval that the bundle gave; NaN where it gave none."""
-    known = ~np.isnan(judged.age) & ~np.isnan(judged.age_low) & ~np.isnan(judged.age_high)
-    if not known.any():
-        return float("nan")
-    inside = (judged.age_low <= judged.age) & (judged.age <= judged.age_high)
-    return float(np.mean(inside[known]))
 
 
 def _gender(judged: Judged) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from faceline.evaluation.figures import Picture
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.material import Material
 from faceline.evaluation.pictures import ReportSettings, random_crops, suspect_crops, thumbnails, worst
-from faceline.evaluation.sections import HEADLINES, fold_measures, measures, number, slice_rows, steps, verdicts
+from faceline.evaluation.sections import crossing_rows, fold_measures, measures, slice_rows, steps, verdicts
+from faceline.evaluation.wording import HEADLINES, at, gaps, number
 
 TEMPLATES = Path(__file__).parent
 
@@ -55,7 +56,10 @@ def page(material: Material, dataset: str, recipe: str, settings: ReportSettings
         curves=_curves(material),
         measures=measures(metrics),
         slices=slice_rows(metrics),
+        crossings=crossing_rows(metrics),
+        gaps=gaps(metrics),
         answers=[] if judged is None else _answer_figures(judged, metrics),
+        beliefs=[] if judged is None else _belief_figures(judged, material.summaries.get("evaluate", {})),
         wrong={target: group for target, group in wrong.items() if group},
         folds=material.crossvalidation,
         fold_measures=[] if material.crossvalidation is None else fold_measures(material.crossvalidation),
@@ -102,9 +106,18 @@ def _curves(material: Material) -> list[Picture]:
 def _answer_figures(judged: Judged, metrics: dict[str, Any]) -> list[Picture]:
     found = []
     if len(judged.pair("age")[0]):
-        found += [figures.predicted_true(judged), figures.error_histogram(judged), figures.error_quantiles(judged)]
+        found += [figures.predicted_true(judged), figures.error_histogram(judged), figures.cumulative_scores(judged)]
     found += [figures.confusion(judged, target) for target in ("gender", "race") if len(judged.pair(target)[0])]
     auc = number(metrics, "gender.auc")
     if auc is not None:
         found.append(figures.roc(judged, auc))
     return found
+
+
+def _belief_figures(judged: Judged, summary: dict[str, Any]) -> list[Picture]:
+    """A reliability diagram of each target that has probabilities, with the answers before their temperature."""
+    return [
+        figures.reliability_diagram(judged, target, at(summary, f"temperatures.{target}"))
+        for target in ("gender", "race")
+        if len(judged.probabilities(target)[1])
+    ]

@@ -13,12 +13,14 @@ from sklearn.metrics import roc_curve
 
 from faceline.datasets.labels import GENDERS, RACES, Gender
 from faceline.evaluation.judged import Floats, Judged
+from faceline.evaluation.reliability import reliability
 
 PER_LABEL = 100  # rows a label in a confusion table, so that its counts read as percent
 ROC_POINTS = 200
 SCATTER_POINTS = 300
 ERROR_LIMIT = 40  # years; larger errors are counted in the outermost bin
 ERROR_STEP = 2  # years a bin
+CS_YEARS = 20
 QUANTILES = np.linspace(0, 1, 21)
 
 
@@ -75,6 +77,31 @@ def quantiles(judged: Judged) -> pd.DataFrame:
     return pd.DataFrame({"quantile": QUANTILES.round(2), "error": error.round(3)})
 
 
+def cs(judged: Judged) -> pd.DataFrame:
+    """Columns years (0 to 20), share: of ages predicted within so many years, the cumulative score."""
+    if not len(judged.pair("age")[0]):
+        return pd.DataFrame({"years": [], "share": []})
+    years = np.arange(CS_YEARS + 1)
+    return pd.DataFrame({"years": years, "share": cumulative_score(judged, years).round(4)})
+
+
+def cumulative_score(judged: Judged, years: NDArray[np.integer]) -> Floats:
+    """The share of ages predicted within each of `years` (n,), where any is."""
+    age, predicted = judged.pair("age")
+    error = np.sort(np.abs(predicted - age))
+    return np.searchsorted(error, years, side="right") / len(error)
+
+
+def reliability_gender(judged: Judged) -> pd.DataFrame:
+    """Columns confidence, accuracy, rows: answers by the probability that they were given."""
+    return _reliability(judged, "gender")
+
+
+def reliability_race(judged: Judged) -> pd.DataFrame:
+    """Columns confidence, accuracy, rows: answers by the probability that they were given."""
+    return _reliability(judged, "race")
+
+
 PLOTS: dict[str, Callable[[Judged], pd.DataFrame]] = {
     "confusion_gender": confusion_gender,
     "confusion_race": confusion_race,
@@ -82,6 +109,9 @@ PLOTS: dict[str, Callable[[Judged], pd.DataFrame]] = {
     "age_predicted_true": age_predicted_true,
     "age_errors": age_errors,
     "quantiles": quantiles,
+    "cs": cs,
+    "reliability_gender": reliability_gender,
+    "reliability_race": reliability_race,
 }
 
 
@@ -91,6 +121,12 @@ def confusion_counts(judged: Judged, target: str, codes: int) -> NDArray[np.int6
     counts = np.zeros((codes, codes), dtype=np.int64)
     np.add.at(counts, (label.astype(int), answer.astype(int)), 1)
     return counts
+
+
+def _reliability(judged: Judged, target: str) -> pd.DataFrame:
+    found = reliability(*judged.probabilities(target))
+    table = {"confidence": found.confidence.round(4), "accuracy": found.accuracy.round(4), "rows": found.rows}
+    return pd.DataFrame(table)
 
 
 def _confusion(judged: Judged, target: str, names: Sequence[str]) -> pd.DataFrame:

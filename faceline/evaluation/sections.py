@@ -1,15 +1,15 @@
 """Numbers of the stages as the report and the model card tell them: plain rows of text, ready for a table."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.evaluation.material import GATES, STAGES
-from faceline.evaluation.slices import BAND_NAMES
+from faceline.evaluation.slices import BAND_NAMES, CROSSED
+from faceline.evaluation.wording import FEW, MISSING, between, number, words
 
-FEW = 30  # rows; below this a slice's number says little
 EXAMPLES = 5  # failing rows named for an expectation
-MISSING = "–"
 GROUPS = {"age": BAND_NAMES, "gender": GENDERS, "race": RACES}  # in this order; JSON sorts them by name
 
 
@@ -55,6 +55,7 @@ class Measure:
     name: str
     bundle: str
     constant: str = MISSING
+    interval: str = ""  # of the bundle's
 
 
 # Further counts in a stage's summary, and the order of their keys.
@@ -63,7 +64,7 @@ COUNTED = (
     ("faces", ("none", "one", "several", "failed")),
     ("subsets", ("train", "val", "test")),
 )
-# Name, where it stands in metrics.json, and its unit; HEADLINES are the one measure of each target.
+# Name, where it stands in metrics.json, and its unit.
 MEASURES = (
     ("Age: mean absolute error", "age.mae", "years"),
     ("Age: root mean squared error", "age.rmse", "years"),
@@ -74,6 +75,7 @@ MEASURES = (
     ("Age: error of three quarters, at most", "age.q75", "years"),
     ("Age: largest error", "age.max", "years"),
     ("Age: label inside the given interval", "age.interval_coverage", "share"),
+    ("Age: width of the interval, on average", "age.interval_width", "years"),
     ("Gender: accuracy", "gender.accuracy", "share"),
     ("Gender: precision of “male”", "gender.precision.male", "share"),
     ("Gender: precision of “female”", "gender.precision.female", "share"),
@@ -81,13 +83,16 @@ MEASURES = (
     ("Gender: recall of “female”", "gender.recall.female", "share"),
     ("Gender: F1 (female)", "gender.f1", "number"),
     ("Gender: area under the ROC curve", "gender.auc", "number"),
+    ("Gender: calibration error", "gender.ece", "share"),
+    ("Gender: calibration error before temperature scaling", "gender.uncalibrated.ece", "share"),
+    ("Gender: log loss", "gender.nll", "number"),
+    ("Gender: log loss before temperature scaling", "gender.uncalibrated.nll", "number"),
     ("Race: accuracy", "race.accuracy", "share"),
     ("Race: macro F1", "race.macro_f1", "number"),
-)
-HEADLINES = (
-    ("Age error", "age.mae", "years"),
-    ("Gender right", "gender.accuracy", "share"),
-    ("Race right", "race.accuracy", "share"),
+    ("Race: calibration error", "race.ece", "share"),
+    ("Race: calibration error before temperature scaling", "race.uncalibrated.ece", "share"),
+    ("Race: log loss", "race.nll", "number"),
+    ("Race: log loss before temperature scaling", "race.uncalibrated.nll", "number"),
 )
 
 
@@ -117,7 +122,12 @@ def verdicts(gates: dict[str, dict[str, Any]]) -> list[Verdict]:
 def measures(metrics: dict[str, Any], which: tuple[tuple[str, str, str], ...] = MEASURES) -> list[Measure]:
     """Those of the measures `which` that there are, each beside the constant predictor's."""
     return [
-        Measure(name, words(number(metrics, path), unit), words(number(metrics, f"baseline.{path}"), unit))
+        Measure(
+            name,
+            words(number(metrics, path), unit),
+            words(number(metrics, f"baseline.{path}"), unit),
+            between(metrics, path, unit),
+        )
         for name, path, unit in which
         if number(metrics, path) is not None
     ]
@@ -137,44 +147,36 @@ def fold_measures(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """The groups of people: by, group, n, few (whether n says little), and age, bias, gender, race as text."""
+    """The groups of people: by, group, n, few (whether n says little), and as text what `_group_row` tells of each."""
     rows = []
     for by, names in GROUPS.items():
         there = metrics.get("slices", {}).get(by, {})
-        for group, scores in ((name, there[name]) for name in names if name in there):
-            n = max(score["n"] for score in scores.values())
-            told = {
-                "age": words(number(scores, "age.mae"), "years"),
-                "bias": words(number(scores, "age.bias"), "signed"),
-                "gender": words(number(scores, "gender.accuracy"), "share"),
-                "race": words(number(scores, "race.accuracy"), "share"),
-            }
-            rows.append({"by": by, "group": group, "n": n, "few": n < FEW, **told})
+        rows += [_group_row(by, name, there[name]) for name in names if name in there]
     return rows
 
 
-def number(values: dict[str, Any], path: str) -> float | None:
-    """The number at a dotted path, None where there is none."""
-    found = at(values, path)
-    return None if found is None else float(found)
+def crossing_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same for groups of two labels, those with few rows left out."""
+    rows = []
+    for one, two in CROSSED:
+        by = f"{one}, {two}"
+        there = metrics.get("crossings", {}).get(by, {})
+        names = (f"{name}, {other}" for name, other in product(GROUPS[one], GROUPS[two]))
+        rows += [_group_row(by, name, there[name]) for name in names if name in there]
+    return [row for row in rows if not row["few"]]
 
 
-def at(values: dict[str, Any], path: str) -> Any:
-    """What stands at a dotted path of nested mappings, None where there is nothing."""
-    found: Any = values
-    for key in path.split("."):
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
-
-
-def words(value: float | None, unit: str) -> str:
-    """A number with its unit: years, signed (years), share (as percent) or number."""
-    if value is None:
-        return MISSING
-    value = round(value, 4 if unit == "share" else 2 if unit != "number" else 3) + 0.0  # no minus before a zero
-    return {"years": f"{value:.2f} years", "signed": f"{value:+.2f} years", "share": f"{value:.1%}"}.get(
-        unit, f"{value:.3f}"
-    )
+def _group_row(by: str, group: str, scores: dict[str, Any]) -> dict[str, Any]:
+    n = max(score["n"] for score in scores.values())
+    told = {
+        "age": words(number(scores, "age.mae"), "years"),
+        "bias": words(number(scores, "age.bias"), "signed"),
+        "inside": words(number(scores, "age.interval_coverage"), "share"),
+        "width": words(number(scores, "age.interval_width"), "years"),
+        "gender": words(number(scores, "gender.accuracy"), "share"),
+        "race": words(number(scores, "race.accuracy"), "share"),
+    }
+    return {"by": by, "group": group, "n": n, "few": n < FEW, **told}
 
 
 def _notes(summary: dict[str, Any]) -> list[str]:

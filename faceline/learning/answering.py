@@ -16,9 +16,12 @@ from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import BundleError
 from faceline.files import sha256_file
 from faceline.learning import heads
-from faceline.learning.card import NetworkFile, read_card
+from faceline.learning.card import AgeInterval, NetworkFile, read_card
 from faceline.learning.forest_head import ForestHead
 from faceline.learning.pixels import prepare
+from faceline.learning.recipe import Recipe
+from faceline.learning.targets import AgeAnswers
+from faceline.probabilities import binary, tempered
 
 BATCH = 128  # crops a call of the networks
 LAYERS = {"ForestHead": ForestHead, "Ordinal": heads.Ordinal}  # the project's own, which a network's file may name
@@ -79,11 +82,7 @@ class CropPredictor:
         if crops.dtype != np.uint8 or crops.shape[1:] != (side, side, 3):
             raise ValueError(f"crops are {crops.dtype} {crops.shape}, not uint8 (n, {side}, {side}, 3)")
         outputs = self.outputs(crops)
-        return Answers(
-            **self._ages(outputs["age"]) if "age" in outputs else {},
-            female_probability=outputs["gender"][:, 0] if "gender" in outputs else None,
-            race_probabilities=outputs.get("race"),
-        )
+        return answers_of(outputs, self.card.recipe.settings, self.card.temperatures, self.card.age_interval)
 
     def outputs(self, crops: np.ndarray) -> dict[str, np.ndarray]:
         """What the head of each target gives for crops as above, float32 (n, k)."""
@@ -97,13 +96,58 @@ class CropPredictor:
     def _run(self, crops: tf.Tensor) -> dict[str, tf.Tensor]:
         given = self.card.input
         pictures = prepare(crops, given.size, given.channels == 1, given.scaling)
-        answers = [network(pictures, training=False) for network in self._networks]
-        return {name: output for answer in answers for name, output in answer.items()}
+        return run(self._networks, pictures, self.card.flip_averaging)
 
-    def _ages(self, outputs: np.ndarray) -> dict[str, np.ndarray]:
-        years = heads.years(outputs, self.card.recipe.settings.age_answers).astype(np.float32)
-        half_width = np.float32(self.card.age_interval.half_width if self.card.age_interval else np.nan)
-        return {"age": years, "age_low": np.maximum(years - half_width, 0), "age_high": years + half_width}
+
+def run(networks: Sequence[keras.Model], pictures: tf.Tensor, flip_averaging: bool) -> dict[str, tf.Tensor]:
+    """What the head of each target gives for pictures (batch, side, side, channels), as `pixels.prepare` gives them.
+
+    Args:
+        flip_averaging: give the mean for a picture and its mirror image, between which a face does not change.
+    """
+    views = (pictures, pictures[:, :, ::-1]) if flip_averaging else (pictures,)
+    found: dict[str, tf.Tensor] = {}
+    for network in networks:
+        outputs = [network(view, training=False) for view in views]
+        found |= {name: sum(output[name] for output in outputs) / len(views) for name in outputs[0]}
+    return found
+
+
+def answers_of(
+    outputs: Mapping[str, np.ndarray],
+    recipe: Recipe,
+    temperatures: Mapping[str, float],
+    interval: AgeInterval | None,
+) -> Answers:
+    """The answers that outputs of a recipe's heads, (n, k) a target, stand for.
+
+    The distribution of age keeps its temperature: another would move its expectation, which is the answer, and how wide
+    an interval must be is measured in any case.
+    """
+    found: dict[str, np.ndarray] = {}
+    if "age" in outputs:
+        years = heads.years(outputs["age"], recipe.age_answers).astype(np.float32)
+        half = np.float32(np.nan) if interval is None else half_widths(outputs["age"], recipe.age_answers, interval)
+        found = {"age": years, "age_low": np.maximum(years - half, 0), "age_high": years + half}
+    if "gender" in outputs:
+        both = tempered(binary(outputs["gender"][:, 0]), temperatures.get("gender", 1.0))
+        found["female_probability"] = both[:, 1].astype(np.float32)
+    if "race" in outputs:
+        found["race_probabilities"] = tempered(outputs["race"], temperatures.get("race", 1.0)).astype(np.float32)
+    return Answers(**found)
+
+
+def half_widths(outputs: np.ndarray, kind: AgeAnswers, interval: AgeInterval) -> np.ndarray:
+    """Half the width in years (n,) of the interval of each age: `card.AgeInterval` has the formula."""
+    return (interval.half_width * difficulties(outputs, kind, interval.typical_deviation)).astype(np.float32)
+
+
+def difficulties(outputs: np.ndarray, kind: AgeAnswers, typical_deviation: float | None) -> np.ndarray:
+    """How hard each picture is, by the age head's own account: (n,), about 1 on average, never below a half."""
+    deviations = heads.deviations(outputs, kind)
+    if deviations is None or not typical_deviation:
+        return np.ones(len(outputs))
+    return (deviations / typical_deviation + 1) / 2
 
 
 def _column(answers: np.ndarray | None, rows: int) -> list[Any]:

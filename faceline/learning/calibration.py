@@ -1,62 +1,136 @@
-"""What the validation shard tells about a trained bundle: its metrics, and how wide the interval of an age must be."""
+"""What the validation shard tells of a trained bundle: its metrics, its temperatures, how wide intervals must be."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
+from scipy.optimize import minimize_scalar
 
 from faceline.learning import heads, inputs
+from faceline.learning.answering import Answers, answers_of, difficulties, run
 from faceline.learning.card import AgeInterval
 from faceline.learning.inputs import Subset
 from faceline.learning.recipe import Recipe
+from faceline.learning.targets import AgeAnswers
 from faceline.learning.training import Trained
+from faceline.probabilities import binary, log_loss, tempered
 
-COVERAGE = 0.9  # share of ages that the interval is to hold
+HOTTEST = 5.0  # and 1/5 the coldest temperature: one beyond says that the rows are too few to fit it, or all right
 
 
-def validate(trained: Sequence[Trained], recipe: Recipe, shards: Path) -> tuple[dict[str, Any], AgeInterval | None]:
-    """Metrics on the validation shard by target, and the interval of an age (None without age).
+@dataclass(frozen=True)
+class Validated:
+    """What goes into the card.
 
-    The shard also chose the best epoch, so both are a little better than on pictures that nobody has seen.
+    Attributes:
+        metrics: rows, and by target its metric.
+        temperatures: of gender and race, where there are labels.
+        age_interval: None without age, or without its labels.
+    """
+
+    metrics: dict[str, Any]
+    temperatures: dict[str, float]
+    age_interval: AgeInterval | None
+
+
+def validate(trained: Sequence[Trained], recipe: Recipe, shards: Path) -> Validated:
+    """Judge on the validation shard, answering as the bundle will.
+
+    The shard also chose the best epoch, so that all is a little better than on pictures that nobody has seen.
     """
     subset = Subset.of(shards, "val")
-    metrics: dict[str, Any] = {"rows": subset.rows}
+    outputs, labels = _judged(trained, recipe, subset)
+    temperatures: dict[str, float] = {}
     interval = None
-    for network in trained:
-        names = network.settings.targets.names
-        collected: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for pictures, labels, weights in inputs.judging(subset, recipe, names):
-            outputs = network.model.predict_on_batch(pictures)
-            for name in names:
-                known = weights[name].numpy() > 0
-                collected[name].append(_errors(name, outputs[name], labels[name].numpy()[:, 0], recipe)[known])
-        errors = {name: np.concatenate(parts) for name, parts in collected.items()}
-        for name, values in errors.items():
-            score = float(values.mean()) if len(values) else None
-            metrics[name] = {"mae": score} if name == "age" else {"accuracy": None if score is None else 1 - score}
-        if "age" in errors and len(errors["age"]):
-            half_width = conformal_half_width(errors["age"], COVERAGE)
-            interval = AgeInterval(coverage=COVERAGE, half_width=half_width)
-    return metrics, interval
+    for target in recipe.targets:
+        known = labels[target] >= 0
+        if not known.any():
+            continue
+        given, wanted = outputs[target][known], labels[target][known]
+        if target == "age":
+            interval = fit_interval(given, recipe.age_answers, wanted, recipe.serving.coverage)
+        else:
+            temperatures[target] = fit_temperature(binary(given[:, 0]) if target == "gender" else given, wanted)
+    answered = answers_of(outputs, recipe, temperatures, interval)
+    metrics: dict[str, Any] = {"rows": subset.rows}
+    for target in recipe.targets:
+        errors = _errors(target, answered, labels[target])[labels[target] >= 0]
+        score = float(errors.mean()) if len(errors) else None
+        metrics[target] = {"mae": score} if target == "age" else {"accuracy": None if score is None else 1 - score}
+    return Validated(metrics, temperatures, interval)
 
 
-def conformal_half_width(errors: np.ndarray, coverage: float) -> float:
-    """Split conformal prediction: the smallest of the absolute `errors` (n,) that covers, corrected for their number.
+def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature of (n, classes) with the lowest log loss for the codes (n,), n > 0.
 
-    Lei et al. 2018, https://arxiv.org/abs/1604.04173, section 2.2. With too few errors for the coverage, the largest.
+    Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2. The loss has one minimum.
     """
-    rank = math.ceil((len(errors) + 1) * coverage)
-    return float(np.sort(errors)[min(rank, len(errors)) - 1])
+    limit = math.log(HOTTEST)
+    best = minimize_scalar(
+        lambda log_temperature: log_loss(tempered(probabilities, math.exp(log_temperature)), labels),
+        bounds=(-limit, limit),
+        method="bounded",
+    )
+    return math.exp(best.x)
 
 
-def _errors(target: str, outputs: np.ndarray, labels: np.ndarray, recipe: Recipe) -> np.ndarray:
+def fit_interval(outputs: np.ndarray, kind: AgeAnswers, ages: np.ndarray, coverage: float) -> AgeInterval:
+    """The interval for outputs (n, k) for age, of that kind, whose labels are `ages` (n,), n > 0.
+
+    Locally weighted split conformal prediction, Lei et al. 2018, https://arxiv.org/abs/1604.04173, section 5.2: errors
+    count in proportion to how hard the network takes the picture to be. Half the weight stays the same for every
+    picture, since a network may be sure and wrong.
+    """
+    deviations = heads.deviations(outputs, kind)
+    typical = None if deviations is None else float(deviations.mean())
+    scores = np.abs(heads.years(outputs, kind) - ages) / difficulties(outputs, kind, typical)
+    return AgeInterval(coverage=coverage, half_width=conformal_score(scores, coverage), typical_deviation=typical)
+
+
+def conformal_score(scores: np.ndarray, coverage: float) -> float:
+    """Split conformal prediction: the smallest of the `scores` (n,) that covers, corrected for their number.
+
+    Lei et al. 2018, https://arxiv.org/abs/1604.04173, section 2.2. With too few scores for the coverage, the largest.
+    """
+    rank = math.ceil((len(scores) + 1) * coverage)
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])
+
+
+def _judged(
+    trained: Sequence[Trained], recipe: Recipe, subset: Subset
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """By target what its head gives (n, k), and its labels (n,), -1 where there is none."""
+    batches = inputs.judging(subset, recipe, recipe.targets)
+    networks = [network.model for network in trained]
+
+    outputs_of = tf.function(
+        lambda pictures: run(networks, pictures, recipe.serving.flip_averaging),
+        input_signature=[batches.element_spec[0]],
+    )
+    outputs: dict[str, list[np.ndarray]] = {target: [] for target in recipe.targets}
+    labels: dict[str, list[np.ndarray]] = {target: [] for target in recipe.targets}
+    for pictures, wanted, weights in batches:
+        given = outputs_of(pictures)
+        for target in recipe.targets:
+            outputs[target].append(given[target].numpy())
+            labels[target].append(np.where(weights[target].numpy() > 0, wanted[target].numpy()[:, 0], -1))
+    return _joined(outputs), _joined(labels)
+
+
+def _joined(parts: Mapping[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    return {target: np.concatenate(arrays) for target, arrays in parts.items()}
+
+
+def _errors(target: str, given: Answers, labels: np.ndarray) -> np.ndarray:
     """Absolute errors in years (n,) for age, else 1 for a wrong answer and 0 for a right one."""
     if target == "age":
-        errors: np.ndarray = np.abs(heads.years(outputs, recipe.age_answers) - labels)
+        errors: np.ndarray = np.abs(np.asarray(given.age) - labels)
     elif target == "gender":
-        errors = (outputs[:, 0] >= 0.5) != labels
+        errors = (np.asarray(given.female_probability) >= 0.5) != labels
     else:
-        errors = outputs.argmax(axis=1) != labels
+        errors = np.asarray(given.race_probabilities).argmax(axis=1) != labels
     return errors.astype(float)

@@ -59,10 +59,15 @@ class Constants(Settings):
 
 
 class AgeInterval(Settings):
-    """Age plus or minus `half_width` years holds the true age with probability `coverage` (split conformal)."""
+    """Age plus or minus so many years holds the true age with probability `coverage` (split conformal prediction).
+
+    Half-widths are `half_width` where the head answers with a number. Where it answers with a distribution, whose
+    standard deviation tells how unsure it is, they are half_width * (deviation / typical_deviation + 1) / 2.
+    """
 
     coverage: float
-    half_width: float
+    half_width: float  # years
+    typical_deviation: float | None = None  # years; the mean on validation
 
 
 class NamedRecipe(Settings):
@@ -90,6 +95,8 @@ class Card(Settings):
     shards: Shards
     constants: Constants
     validation: dict[str, Any]  # rows, and by target its metric
+    flip_averaging: bool  # outputs for a crop and its mirror image are averaged, before all else
+    temperatures: dict[str, float] = Field(default_factory=dict)  # of gender and race: p becomes p^(1/T), renormalised
     age_interval: AgeInterval | None
 
 

@@ -92,6 +92,16 @@ def distribution(outputs: np.ndarray, answers: AgeAnswers) -> np.ndarray | None:
     return np.asarray(falls / falls.sum(axis=1, keepdims=True))
 
 
+def deviations(outputs: np.ndarray, answers: AgeAnswers) -> np.ndarray | None:
+    """Standard deviations in years (n,) of what outputs of that kind say of the age; None if they are numbers."""
+    found = distribution(outputs, answers)
+    if found is None:
+        return None
+    bins = np.arange(AGE_BINS, dtype=np.float64)
+    means = found @ bins
+    return np.sqrt(np.maximum(found @ bins**2 - means**2, 0))
+
+
 def expected(outputs: keras.KerasTensor, head: Age) -> keras.KerasTensor:
     """The ages (batch, 1) that the outputs of an age head stand for, for losses and metrics."""
     if head.answers == "number":

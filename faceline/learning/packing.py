@@ -37,6 +37,7 @@ def write_bundle(folder: Path, trained: Sequence[Trained], recipe: Recipe, *, na
             scaling=recipe.scaling,
             formula=FORMULAS[recipe.scaling],
         ),
+        flip_averaging=recipe.serving.flip_averaging,
         **card,
     )
     write_json(folder / CARD, whole.model_dump(mode="json"))

@@ -177,6 +177,13 @@ class Sampling(Settings):
     years: Annotated[int, Field(ge=1)] = 10  # of an age bin
 
 
+class Serving(Settings):
+    """How the bundle answers; networks and losses do not depend on it."""
+
+    flip_averaging: bool = False  # the answer is the mean of those for a crop and its mirror image; half as fast
+    coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9  # share of ages that their intervals are to hold
+
+
 class Recipe(Settings):
     """All that training depends on besides the shards and the code."""
 
@@ -193,6 +200,7 @@ class Recipe(Settings):
     early_stopping: EarlyStopping
     sampling: Sampling = Sampling()
     distill: Distill | None = None
+    serving: Serving = Serving()
     shuffle_buffer: Annotated[int, Field(ge=1)] = 2000  # encoded pictures held for mixing
     seed: int
     deterministic: bool = False  # the same shards and recipe give the same weights; slower
