@@ -69,7 +69,7 @@ def test_the_ordinal_head_has_one_weight_vector_and_falls_with_age() -> None:
 
 def test_a_relu_head_gives_no_age_below_0() -> None:
     features = keras.Input((7,))
-    rows = np.random.default_rng(1).normal(size=(50, 7))
+    rows = 1000 * np.random.default_rng(1).normal(size=(50, 7))
     lowest = {}
     for activation in ("linear", "relu"):
         keras.utils.set_random_seed(1)
@@ -77,6 +77,14 @@ def test_a_relu_head_gives_no_age_below_0() -> None:
         lowest[activation] = keras.Model(features, built)(rows)["age"].numpy().min()
     assert lowest["linear"] < 0
     assert lowest["relu"] == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_relu_head_starts_where_it_can_learn(seed: int) -> None:
+    keras.utils.set_random_seed(seed)
+    features = keras.Input((7,))
+    model = keras.Model(features, heads.outputs({"age": features}, Targets(age=Age(loss="mse", activation="relu"))))
+    assert model(np.random.default_rng(seed).normal(size=(50, 7)))["age"].numpy().min() > 0
 
 
 @pytest.mark.parametrize("given", [("race",), ("gender", "race")])

@@ -16,6 +16,7 @@ from faceline.datasets.labels import AGE_BINS, OLDEST, RACES
 from faceline.learning.losses import expectation
 from faceline.learning.targets import Age, AgeAnswers, Gender, Head, Targets
 
+FIRST_AGE = 30.0  # years; about the mean of UTKFace and IMDB-WIKI
 METRICS = {"age": "mae", "gender": "accuracy", "race": "accuracy"}
 
 
@@ -115,7 +116,9 @@ def _layer(name: str, head: Head) -> keras.layers.Layer:
         units, activation = (1, head.activation) if head.answers == "number" else (AGE_BINS, "softmax")
     else:
         units, activation = (1, "sigmoid") if isinstance(head, Gender) else (len(RACES), "softmax")
-    return keras.layers.Dense(units, activation=activation, dtype="float32", name=name)
+    # A ReLU that starts below 0 for every picture has no gradient and would answer 0 for ever.
+    bias = keras.initializers.Constant(FIRST_AGE) if activation == "relu" else "zeros"
+    return keras.layers.Dense(units, activation=activation, bias_initializer=bias, dtype="float32", name=name)
 
 
 def _as_feature(output: keras.KerasTensor, head: Head) -> keras.KerasTensor:

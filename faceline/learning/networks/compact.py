@@ -1,4 +1,4 @@
-"""A residual network for small crops: 107,000 weights at width 6, 1.6 million at width 24, 17 million at width 64.
+"""A residual network for small crops: 107,000 weights at width 6, 1.6 million at width 24, and larger ones for GPUs.
 
 A stem of two 3×3 convolutions (the first with stride 2), then four stages of two residual blocks (He et al. 2015,
 https://arxiv.org/abs/1512.03385) with width, 2, 4 and 8 times width channels, global average pooling and dropout.
