@@ -36,6 +36,7 @@ from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import PictureError
 from faceline.evaluation.metrics_table import coverage_sentence, groups_table, metrics_table
 from faceline.evaluation.telling import comparison_record, comparison_sentence, comparison_table
+from faceline.evaluation.wording import gaps
 from faceline.files import write_table
 from faceline.learning.telling import Judged, picture_record, pictures_table
 
@@ -156,6 +157,8 @@ def evaluate(
         return
     for table in (metrics_table(found.metrics), groups_table(found.metrics)):
         _print_table(table)
+    for gap in gaps(found.metrics):
+        click.echo(gap)
     click.echo(f"{bundle} on {archive} ({source.reader}): {coverage_sentence(found.metrics)}")
 
 
@@ -222,6 +225,7 @@ def bundle_of(predictor: "CropPredictor", search: bool) -> "Bundle":
         card.detect,
         card.crop,
         **card.decode.model_dump(),
+        temperatures=card.temperatures,
         search=search,
     )
 

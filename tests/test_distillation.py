@@ -146,6 +146,19 @@ def test_two_networks_learn_from_one_teacher(shards: Path, tmp_path: Path) -> No
     assert all(np.isfinite(row["loss"]) for each in trained for row in each.history)
 
 
+def test_pictures_are_mixed_with_the_teachers_answers(shards: Path, tmp_path: Path) -> None:
+    """A mixed row has two labels, each with its teacher's answers: the loss is as finite, and as large, as without."""
+    ids = [row["image_id"] for row in rows(ROWS["train"], 0)]
+    write_answers(tmp_path / "t.parquet", Teacher(ids, {"age": np.repeat(bell(40), len(ids), axis=0)}))
+    losses = []
+    for mixup in (0.0, 0.4):
+        settings = taught(tmp_path / "t.parquet", epochs=1, augmentation={"mixup": mixup})
+        trained = training.train(settings, shards, tmp_path / str(mixup), lambda line: None)[0]
+        losses.append(trained.history[0]["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.2)
+    assert losses[1] != losses[0]
+
+
 def test_another_teacher_has_other_checkpoints(shards: Path, tmp_path: Path) -> None:
     folders = set()
     for age in (20.0, 30.0):

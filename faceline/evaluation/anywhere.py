@@ -51,6 +51,7 @@ class Bundle:
     crop: CropSettings
     max_pixels: int
     min_side: int
+    temperatures: Mapping[str, float] = field(default_factory=dict)  # by target, what logits are divided by
     search: bool = True  # False: every picture is a face already, whatever the card says
 
     @property
@@ -69,9 +70,9 @@ class Evaluation:
     """What came out.
 
     Attributes:
-        metrics: as models/metrics.json, with `slices`; further `all_readable`, the same without the choice that finding
-            faces makes, and `rows_in`, `rejected` (counts by reason) and `implausible_ages` of the source. In
-            `coverage`, `cleaned` counts each distinct readable picture once.
+        metrics: as models/metrics.json, with `slices` and `crossings`; further `all_readable`, the same without the
+            choice that finding faces makes, and `rows_in`, `rejected` (counts by reason) and `implausible_ages` of the
+            source. In `coverage`, `cleaned` counts each distinct readable picture once.
         predictions: schema PREDICTIONS, of the rows that the metrics (not those of all_readable) were computed from.
     """
 
@@ -151,9 +152,9 @@ def evaluate_items(
     rows.rejected.update(reason for reason in reasons if reason)
     judged = everything.filter(pa.array([reason is None for reason in reasons]))
     metrics = {
-        **evaluate(judged, bundle.constants),
+        **evaluate(judged, bundle.constants, bundle.temperatures),
         "coverage": coverage(rows.readable, len(everything), len(judged)),
-        "all_readable": evaluate(everything, bundle.constants),
+        "all_readable": evaluate(everything, bundle.constants, bundle.temperatures),
         "rows_in": rows.total,
         "rejected": dict(sorted(rows.rejected.items())),
         "implausible_ages": rows.implausible_ages,

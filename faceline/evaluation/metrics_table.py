@@ -66,6 +66,9 @@ def _left_out(metrics: dict[str, Any]) -> Iterator[str]:
 
 
 def _cell(values: dict[str, Any], target: str, metric: str, form: str) -> str:
-    """A number as text; empty where there is none."""
-    value = values.get(target, {}).get(metric)
-    return "" if value is None else form.format(value)
+    """A number as text, with its 95 % interval where it has one; empty where there is none."""
+    found = values.get(target, {})
+    if metric not in found:
+        return ""
+    bounds = [form.format(found[f"{metric}_{end}"]) for end in ("low", "high") if f"{metric}_{end}" in found]
+    return form.format(found[metric]) + (f" ({' to '.join(bounds)})" if bounds else "")

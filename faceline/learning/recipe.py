@@ -75,6 +75,9 @@ class NetworkSettings(Settings):
             raise ValueError(f"the targets of {self.network} can be {', '.join(can)}")
         if not set(self.refit.learners) <= set(self.targets.names):
             raise ValueError(f"refit can be of the network's own targets, {', '.join(self.targets.names)}")
+        given = {other for name in self.targets.names for other in getattr(self.targets, name).given}
+        if both := given & set(self.refit.learners):
+            raise ValueError(f"{', '.join(sorted(both))} is given to another head, so it cannot be refitted")
         return self
 
 
