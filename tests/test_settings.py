@@ -115,7 +115,7 @@ def test_a_file_of_weights_is_asked_for_before_any_work_and_counts_by_its_conten
     [
         ("dataset", "utk", "'utk' is not in 'datasets'; allowed: imdb_wiki, manifest"),
         ("recipe", "big", "'big' is not in 'recipes'; allowed: compact"),
-        ("samples", {}, "samples is not a setting; allowed: dataset, recipe, cluster, sample"),
+        ("samples", {}, "samples is not a setting; allowed: dataset, recipe, cluster, hardware, sample"),
         ("datasets.sample.claen", {}, "datasets.sample.claen is not a setting; allowed: ingest, clean"),
         ("datasets.sample.gates.crops", {}, "datasets.sample.gates.crops is not a setting; allowed: ingest, clean"),
         ("datasets.sample.clean.ages", 3, "datasets.sample.clean.ages is not a setting"),
