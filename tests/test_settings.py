@@ -97,7 +97,7 @@ def test_every_recipe_is_allowed_and_its_networks_are_known(params: Path, recipe
     [
         ("dataset", "utk", "'utk' is not in 'datasets'; allowed: imdb_wiki, manifest"),
         ("recipe", "big", "'big' is not in 'recipes'; allowed: compact"),
-        ("samples", {}, "samples is not a setting; allowed: dataset, recipe, cluster, sample"),
+        ("samples", {}, "samples is not a setting; allowed: dataset, recipe, cluster, hardware, sample"),
         ("datasets.sample.claen", {}, "datasets.sample.claen is not a setting; allowed: ingest, clean"),
         ("datasets.sample.gates.crops", {}, "datasets.sample.gates.crops is not a setting; allowed: ingest, clean"),
         ("datasets.sample.clean.ages", 3, "datasets.sample.clean.ages is not a setting"),
