@@ -182,7 +182,8 @@ def run_stage(shards: Path, **learners: Any) -> Any:
     sample["crop"]["size"] = SIDE
     toy = small(**learners).model_dump()
     with Path("params.yaml").open("w") as file:
-        whole = {"dataset": "toy", "recipe": "toy", "datasets": {"toy": sample}, "recipes": {"toy": toy}}
+        chosen = {"dataset": "toy", "recipe": "toy", "hardware": {}}
+        whole = {**chosen, "datasets": {"toy": sample}, "recipes": {"toy": toy}}
         YAML(typ="safe", pure=True).dump(whole, file)
     write_pass(Path("gates"), "shard", shards)
     options = {"shards": shards, "gates": "gates", "store": "store", "history": "history.csv", "output": "bundle"}
