@@ -48,6 +48,7 @@ OTHERS = {  # what files without a docstring are
     "models/history.csv": "losses of each epoch",
     "models/metrics.json": "metrics of the test subset",
     "models/plots/": "tables that `dvc plots` draws",
+    "models/teachers/": "what larger networks answer, for smaller ones to learn from",
 }
 UNTOLD = {".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"}
 
