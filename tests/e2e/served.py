@@ -29,8 +29,16 @@ class Served:
 
     def ask(self, path: str, **body: Any) -> Any:
         """What the API answers to a POST, or to a GET where there is no body."""
-        url = f"{self.api}/{path}"
-        answer = httpx.post(url, json=body, timeout=PATIENCE) if body else httpx.get(url, timeout=PATIENCE)
+        return self.send("POST" if body else "GET", path, body)
+
+    def send(self, method: str, path: str, body: Any = None) -> Any:
+        """What the API answers; asked again, as Prefect's clients do, while its SQLite is locked by another writer."""
+
+        def answered() -> httpx.Response | None:
+            found = httpx.request(method, f"{self.api}/{path}", json=body or None, timeout=PATIENCE)
+            return None if found.status_code == httpx.codes.SERVICE_UNAVAILABLE else found
+
+        answer = until(answered)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -105,8 +113,7 @@ def _pause(server: Served) -> None:
     """Switch the schedules off: a run at the full hour would come between those of the tests."""
     for deployment in server.ask("deployments/filter", limit=50):
         for schedule in deployment["schedules"]:
-            url = f"{server.api}/deployments/{deployment['id']}/schedules/{schedule['id']}"
-            httpx.patch(url, json={"active": False}, timeout=PATIENCE).raise_for_status()
+            server.send("PATCH", f"deployments/{deployment['id']}/schedules/{schedule['id']}", {"active": False})
 
 
 def free_port() -> int:

@@ -116,12 +116,12 @@ def test_a_schedule_rebuilds_a_clone_and_leaves_a_commit(server: Served, toy: Pr
     every_minute = {"cron": "* * * * *", "timezone": "UTC"}
     parameters = {**found["parameters"], "folder": str(toy.root), "ref": "main"}
     schedules = [{"active": True, "schedule": every_minute, "parameters": parameters}]
-    httpx.post(f"{server.api}/deployments/{found['id']}/schedules", json=schedules).raise_for_status()
+    server.send("POST", f"deployments/{found['id']}/schedules", schedules)
     of_it = {"deployments": {"id": {"any_": [found["id"]]}}, "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
     run = until(lambda: server.ask("flow_runs/filter", **of_it), within=600)[0]
     for schedule in server.ask(f"deployments/{found['id']}")["schedules"]:
         if schedule["schedule"]["cron"] == "* * * * *":
-            httpx.delete(f"{server.api}/deployments/{found['id']}/schedules/{schedule['id']}").raise_for_status()
+            server.send("DELETE", f"deployments/{found['id']}/schedules/{schedule['id']}")
     assert run["auto_scheduled"] and run["created_by"]["type"] == "SCHEDULE"
     assert set(server.tasks(run["id"]).values()) == {"Completed"}
     log = toy.run("git", "log", "--format=%s", "nightly").stdout.splitlines()
@@ -138,7 +138,7 @@ def test_the_check_starts_a_rebuild_only_when_something_changed(server: Served, 
     # What it starts is shown by a deployment that does nothing but be there.
     target = server.ask("deployments/name/check/hourly")
     made = {"flow_id": target["flow_id"], "name": "hourly-target", "entrypoint": target["entrypoint"], "paused": True}
-    httpx.post(f"{server.api}/deployments/", json=made).raise_for_status()
+    server.send("POST", "deployments/", made)
     assert look()[0] == "Completed"
     assert look() == ("Unchanged", "no new data, commit or remote state")
     (toy.root / "raw/rows").write_text("one two three four")
