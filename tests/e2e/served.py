@@ -93,9 +93,9 @@ def served(folder: Path, home: Path) -> Iterator[Served]:
             until(lambda: _ready(server))
             _pause(server)
             yield server
+        finally:  # ended by itself, also when a test failed: killed, it would leave the server that it started
             process.terminate()
             process.wait(SOON)
-        finally:
             print(log.read_text(encoding="utf-8", errors="replace")[-20_000:])
 
 
