@@ -15,7 +15,7 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Group:
-    """A group of people, as "age 0-8", and how the bundle does on it."""
+    """A group of people, as "age 0-8" or "male, 0-8", and how the bundle does on it."""
 
     name: str
     score: float
@@ -52,7 +52,7 @@ def largest_gap(by_label: dict[str, dict[str, Any]], path: str) -> tuple[Group, 
     pairs = []
     for by, groups in by_label.items():
         scored = [
-            Group(f"{by} {group}", score, scores[target]["n"])
+            Group(group if "," in by else f"{by} {group}", score, scores[target]["n"])  # "male, 0-8" needs no more
             for group, scores in groups.items()
             if (score := number(scores, path)) is not None and scores[target]["n"] >= FEW
         ]
