@@ -267,9 +267,9 @@ def test_the_largest_gap_is_among_groups_of_one_kind_with_rows_enough() -> None:
     ages = {"0-8": scores(0.67), "9-19": scores(0.95), "60-69": scores(0.98), "80+": scores(0.1, FEW - 1)}
     slices = {"age": ages, "race": {"white": scores(0.5), "other": scores(0.6)}}
     assert gaps({"slices": slices}) == ["Gender right: 67.0% for age 0-8 (30) against 98.0% for age 60-69 (30)"]
-    errors = {name: {"age": {"mae": mae, "n": FEW}} for name, mae in (("male", 4.0), ("female", 7.5))}
-    assert gaps({"crossings": {"gender": errors}}) == [
-        "Age error: 7.50 years for gender female (30) against 4.00 years for gender male (30)"
+    errors = {name: {"age": {"mae": mae, "n": FEW}} for name, mae in (("male, 0-8", 4.0), ("female, 0-8", 7.5))}
+    assert gaps({"crossings": {"gender, age": errors}}) == [
+        "Age error: 7.50 years for female, 0-8 (30) against 4.00 years for male, 0-8 (30)"
     ]
     assert gaps({"slices": {"age": {"0-8": scores(0.67)}}}) == []
 
