@@ -1,18 +1,22 @@
 """Varying training pictures, a batch at a time: cheap, and the same for the same seed whatever ran before.
 
 All geometry (crop, mirror, zoom, rotation, shear, translation) is one affine map a picture: pixels are resampled once.
+All colour is another. What is drawn is drawn here, what follows from it is computed in `rendering`.
 """
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
-from faceline.learning.pixels import resized
+from faceline.learning.pixels import GREY
 from faceline.learning.recipe import Augmentation, Jpeg
+from faceline.learning.rendering import Variations, render, shrink, taps
 
 MARGIN = 1.25  # larger crops are first shrunk, smoothly, to this many times the input: an affine map does not smooth
-LUMA = (0.299, 0.587, 0.114)
+YIQ = np.array([GREY, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])  # from red, green and blue (NTSC)
+RGB = np.linalg.inv(YIQ)
 
 
 @dataclass
@@ -29,6 +33,10 @@ class _Dice:
         seed = tf.stack([self.seed[0], self.seed[1] * 64 + self.drawn])  # at most 64 draws a batch
         return tf.random.stateless_uniform([self.rows], seed, low, high)
 
+    def around(self, middle: float, spread: float) -> tf.Tensor:
+        """Numbers (rows,) from middle - spread to middle + spread; nothing is drawn where all are the middle."""
+        return self.uniform(middle - spread, middle + spread) if spread else tf.fill([self.rows], middle)
+
 
 def augment(crops: tf.Tensor, size: int, seed: tf.Tensor, settings: Augmentation) -> tf.Tensor:
     """Vary and resize a batch.
@@ -44,9 +52,14 @@ def augment(crops: tf.Tensor, size: int, seed: tf.Tensor, settings: Augmentation
     """
     dice = _Dice(seed, tf.shape(crops)[0])
     crops = _compressed(crops, dice, settings.jpeg) if settings.jpeg else crops
-    side = min(crops.shape[1], round(size * MARGIN))
-    pictures = _colour(_geometry(resized(crops, side), size, dice, settings), dice, settings)
-    return _erase(pictures, dice, settings.erase) if settings.erase else pictures
+    whole, side = crops.shape[1], min(crops.shape[1], round(size * MARGIN))
+    variations = _variations(side, size, dice, settings)
+
+    def drawn(crops: np.ndarray, *parts: np.ndarray) -> np.ndarray:
+        return render(shrink(crops, taps(whole, side)) if side < whole else crops, size, Variations(*parts))
+
+    pictures = tf.numpy_function(drawn, [crops, *variations], tf.float32, stateful=False)
+    return tf.ensure_shape(pictures, (crops.shape[0], size, size, 3))
 
 
 def _compressed(crops: tf.Tensor, dice: _Dice, settings: Jpeg) -> tf.Tensor:
@@ -61,8 +74,21 @@ def _compressed(crops: tf.Tensor, dice: _Dice, settings: Jpeg) -> tf.Tensor:
     return tf.map_fn(one, (crops, chosen, quality), fn_output_signature=tf.TensorSpec(crops.shape[1:], tf.uint8))
 
 
-def _geometry(pictures: tf.Tensor, size: int, dice: _Dice, settings: Augmentation) -> tf.Tensor:
-    """One affine map a picture, from the result's pixels to the source's, about the centres."""
+def _variations(source: int, size: int, dice: _Dice, settings: Augmentation) -> list[tf.Tensor]:
+    """What `Variations` holds, drawn for pictures of `source` pixels a side that become pictures of `size`."""
+    maps = _maps(source, size, dice, settings)
+    hue, saturation = dice.around(0.0, 2 * math.pi * settings.hue), dice.around(1.0, settings.saturation)
+    contrasts = dice.around(1.0, settings.contrast)
+    brightness = dice.around(0.0, 255 * settings.brightness)
+    greyed = dice.uniform(0.0, 1.0) < settings.grey if settings.grey else tf.zeros([dice.rows], tf.bool)
+    half = tf.fill([dice.rows], settings.erase * size / 2)
+    centres = [dice.uniform(0.0, float(size)) if settings.erase else tf.zeros([dice.rows]) for _ in ("down", "across")]
+    erased = tf.stack([*centres, half], axis=1)
+    return [maps, _tints(hue, saturation), contrasts, brightness, tf.cast(greyed, tf.float32), erased]
+
+
+def _maps(source: int, size: int, dice: _Dice, settings: Augmentation) -> tf.Tensor:
+    """One affine map (batch, 6) a picture, from the result's pixels to the source's, about the centres."""
     share = dice.uniform(settings.smallest_crop, 1.0)
     room = (1 - share) / 2  # how far the crop's centre may move, as a share of the side
     shift_x, shift_y = room * dice.uniform(-1.0, 1.0), room * dice.uniform(-1.0, 1.0)
@@ -71,7 +97,6 @@ def _geometry(pictures: tf.Tensor, size: int, dice: _Dice, settings: Augmentatio
     slant = tf.tan(dice.uniform(-math.radians(settings.shear), math.radians(settings.shear)))
     mirror = tf.where(dice.uniform(0.0, 1.0) < 0.5, -1.0, 1.0) if settings.flip else tf.ones_like(share)
 
-    source = pictures.shape[1]
     scale = share / magnified * (source / size)
     a, b = scale * mirror * tf.cos(angle), scale * (slant * tf.cos(angle) - tf.sin(angle))
     c, d = scale * mirror * tf.sin(angle), scale * (slant * tf.sin(angle) + tf.cos(angle))
@@ -81,55 +106,13 @@ def _geometry(pictures: tf.Tensor, size: int, dice: _Dice, settings: Augmentatio
     if settings.translation:
         x += source * dice.uniform(-settings.translation, settings.translation)
         y += source * dice.uniform(-settings.translation, settings.translation)
-    zero = tf.zeros_like(a)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=pictures,
-        transforms=tf.stack([a, b, x, c, d, y, zero, zero], axis=1),
-        output_shape=[size, size],
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-        fill_value=0.0,
-    )
+    return tf.stack([a, b, x, c, d, y], axis=1)
 
 
-def _colour(pictures: tf.Tensor, dice: _Dice, settings: Augmentation) -> tf.Tensor:
-    """Brightness, contrast about the picture's mean, saturation and hue; some pictures grey."""
-
-    def factor(spread: float) -> tf.Tensor:
-        return dice.uniform(1 - spread, 1 + spread)[:, None, None, None]
-
-    if settings.hue:
-        pictures = _turned(pictures, 2 * math.pi * dice.uniform(-settings.hue, settings.hue)[:, None, None])
-    if settings.saturation:
-        grey = _luma(pictures)
-        pictures = grey + (pictures - grey) * factor(settings.saturation)
-    if settings.contrast:
-        mean = tf.reduce_mean(pictures, axis=(1, 2), keepdims=True)
-        pictures = mean + (pictures - mean) * factor(settings.contrast)
-    if settings.brightness:
-        pictures += 255 * dice.uniform(-settings.brightness, settings.brightness)[:, None, None, None]
-    if settings.grey:
-        pictures = tf.where(dice.uniform(0.0, 1.0)[:, None, None, None] < settings.grey, _luma(pictures), pictures)
-    return tf.clip_by_value(pictures, 0.0, 255.0)
-
-
-def _luma(pictures: tf.Tensor) -> tf.Tensor:
-    """Grey levels (batch, height, width, 1)."""
-    return tf.reduce_sum(pictures * tf.constant(LUMA), axis=-1, keepdims=True)
-
-
-def _turned(pictures: tf.Tensor, angle: tf.Tensor) -> tf.Tensor:
-    """Hues turned by `angle` (batch, 1, 1) in the plane of YIQ's two colours; the grey levels stay."""
-    luma, orange, purple = tf.unstack(tf.image.rgb_to_yiq(pictures), axis=-1)
-    turned = [luma, tf.cos(angle) * orange - tf.sin(angle) * purple, tf.sin(angle) * orange + tf.cos(angle) * purple]
-    return tf.image.yiq_to_rgb(tf.stack(turned, axis=-1))
-
-
-def _erase(pictures: tf.Tensor, dice: _Dice, share: float) -> tf.Tensor:
-    """A square of mid grey at a random place of each picture (Zhong et al. 2017, https://arxiv.org/abs/1708.04896)."""
-    size = pictures.shape[1]
-    places = tf.range(size, dtype=tf.float32)
-    half = share * size / 2
-    inside = [tf.abs(places - dice.uniform(0.0, float(size))[:, None]) < half for _ in ("down", "across")]
-    erased = inside[0][:, :, None, None] & inside[1][:, None, :, None]
-    return tf.where(erased, 127.5, pictures)
+def _tints(hue: tf.Tensor, saturation: tf.Tensor) -> tf.Tensor:
+    """Matrices (batch, 3, 3) for a pixel's colours: turned and stretched about grey in YIQ's plane of two colours."""
+    cosine, sine = saturation * tf.cos(hue), saturation * tf.sin(hue)
+    one, zero = tf.ones_like(cosine), tf.zeros_like(cosine)
+    rows = [[one, zero, zero], [zero, cosine, -sine], [zero, sine, cosine]]
+    turned = tf.transpose(tf.stack([tf.stack(row) for row in rows]), [2, 0, 1])
+    return tf.cast(RGB, tf.float32) @ turned @ tf.cast(YIQ, tf.float32)

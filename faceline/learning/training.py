@@ -18,7 +18,18 @@ import tensorflow as tf
 from faceline.datasets.records import MANIFEST
 from faceline.errors import TrainingError
 from faceline.files import digest, sha256_file
-from faceline.learning import checkpoint, devices, heads, inputs, mixup, networks, refit, starting, teaching
+from faceline.learning import (
+    checkpoint,
+    devices,
+    heads,
+    inputs,
+    mixup,
+    networks,
+    normalization,
+    refit,
+    starting,
+    teaching,
+)
 from faceline.learning.card import file_digests
 from faceline.learning.checkpoint import Arrays, Progress
 from faceline.learning.devices import Hardware, HardwareSettings
@@ -100,7 +111,7 @@ def _train_one(
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
     saved = store / f"{entry.name}.npz"
     with hardware.strategy.scope():
-        model = build(entry, recipe, hardware.policy)
+        model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
         _compile(model, entry, recipe, steps, hardware.xla)
         if said := _initialize(model, entry, recipe):
