@@ -25,6 +25,7 @@ from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, ShardSet
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import MISSING, REJECTED
 from faceline.errors import SourceError
+from faceline.faces.decoding import PIXELS_LIMIT, decode, encode_png
 from faceline.files import atomic_directory, read_table, write_json
 from faceline.gates.passes import require_pass
 from faceline.params import read_settings
@@ -75,20 +76,22 @@ def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return rows.take(pc.sort_indices(pa.array(keys, pa.binary(32))).to_numpy())
 
 
-def records(rows: pd.DataFrame, file: BinaryIO) -> Iterator[dict[str, Any]]:
-    """The rows with their pictures, as shards hold them."""
+def records(rows: pd.DataFrame, file: BinaryIO, compressed: bool) -> Iterator[dict[str, Any]]:
+    """The rows with their pictures, as shards hold them: as they were cropped, or their pixels stored as they are."""
     columns = ["image_id", "place", "length", *LABEL_COLUMNS]
     for image_id, place, length, *values in rows[columns].itertuples(index=False, name=None):
         file.seek(place)
+        png = file.read(length)
+        png = png if compressed else encode_png(decode(png, max_pixels=PIXELS_LIMIT), level=0)
         labels = (None if pd.isna(value) else int(value) for value in values)
-        yield {"image_id": image_id, "png": file.read(length), **dict(zip(LABEL_COLUMNS, labels, strict=True))}
+        yield {"image_id": image_id, "png": png, **dict(zip(LABEL_COLUMNS, labels, strict=True))}
 
 
 def write_subset(rows: pd.DataFrame, file: BinaryIO, folder: Path, settings: ShardSettings) -> list[dict[str, Any]]:
     """Write one subset, `settings.rows` a file; what the manifest says of each file."""
     folder.mkdir()
     starts = range(0, len(rows), settings.rows)
-    parts = (records(rows.iloc[start : start + settings.rows], file) for start in starts)
+    parts = (records(rows.iloc[start : start + settings.rows], file, settings.compressed) for start in starts)
     return [entry for number, part in enumerate(parts) for entry in write_part(part, folder, number, settings.formats)]
 
 

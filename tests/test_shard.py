@@ -1,18 +1,20 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
 from faceline.datasets.records import read_manifest, read_rows
 from faceline.datasets.tables import ASSIGNMENT, CROPS, KEPT
+from faceline.faces.decoding import decode
 from faceline.files import digest, read_json, sha256_file, write_table
 from faceline.gates.passes import write_pass
 from stages.shard import main
 from tests.toys import SIDE, rows
 
-PARAMS = "shard: {{formats: [tfrecord, parquet], rows: 7, seed: {seed}}}\n"
+PARAMS = "shard: {{formats: [tfrecord, parquet], rows: 7, compressed: {compressed}, seed: {seed}}}\n"
 SUBSETS = ("train", "train", "train", "val", "test")
 
 
@@ -25,7 +27,7 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_tables(root: Path, cuts: list[int]) -> None:
-    (root / "params.yaml").write_text(PARAMS.format(seed=1))
+    (root / "params.yaml").write_text(PARAMS.format(compressed="true", seed=1))
     data = rows(40, 0)
     for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(data)], strict=True)):
         part = [{"image_id": row["image_id"], "png": row["png"]} for row in data[start:stop]]
@@ -56,6 +58,22 @@ def test_every_assigned_row_is_in_its_subset_with_its_picture_and_labels(tables:
         assert found == sorted(wanted, key=lambda row: row["image_id"])
 
 
+def test_pixels_that_are_not_compressed_are_the_same(tables: Path) -> None:
+    (tables / "params.yaml").write_text(PARAMS.format(compressed="false", seed=1))
+    assert run(tables).exit_code == 0
+    cropped = {row["image_id"]: row["png"] for row in rows(40, 0)}
+    stored = {
+        row["image_id"]: row["png"]
+        for subset in ("train", "val", "test")
+        for row in read_rows(tables / "shards", subset)
+    }
+    assert stored.keys() == cropped.keys()
+    for image_id, png in stored.items():
+        pixels = decode(png, max_pixels=SIDE**2)
+        assert np.array_equal(pixels, decode(cropped[image_id], max_pixels=SIDE**2))
+        assert len(png) > pixels.size
+
+
 def test_the_manifest_vouches_for_every_file(tables: Path) -> None:
     run(tables)
     manifest = read_manifest(tables / "shards")
@@ -79,7 +97,7 @@ def test_the_bytes_do_not_depend_on_how_the_crops_were_cut(tables: Path) -> None
 
 def test_another_seed_gives_another_order_of_the_same_rows(tables: Path) -> None:
     run(tables)
-    (tables / "params.yaml").write_text(PARAMS.format(seed=2))
+    (tables / "params.yaml").write_text(PARAMS.format(compressed="true", seed=2))
     run(tables, "again")
     first, second = ([row["image_id"] for row in read_rows(tables / name, "train")] for name in ("shards", "again"))
     assert first != second

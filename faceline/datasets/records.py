@@ -42,6 +42,7 @@ class ShardSettings(Settings):
 
     formats: Annotated[tuple[Format, ...], Field(min_length=1)]
     rows: Annotated[int, Field(ge=1)]  # a file
+    compressed: bool = False  # whether the pixels within the PNGs are
     seed: int  # of the shuffled order
 
     @field_validator("formats")
