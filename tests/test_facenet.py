@@ -36,6 +36,31 @@ def test_pooled_features_are_those_of_the_graph_on_100_pictures() -> None:
     assert np.abs(found - wanted).max() < 1e-4
 
 
+def test_a_network_cut_short_is_the_whole_one_up_to_there() -> None:
+    short, settings = built(blocks=(5, 1, 0))
+    assert short.count_params() == 3_399_728
+    facenet.initialize(short, settings)
+    whole, settings = built()
+    facenet.initialize(whole, settings)
+    through = keras.Model(whole.input, whole.get_layer("Repeat_1.block17_2.Branch_0.Conv2d_1x1").input)
+    pictures = np.random.default_rng(1).standard_normal((2, 160, 160, 3)).astype(np.float32)
+    wanted = through.predict(pictures, verbose=0)
+    assert np.allclose(short.predict(pictures, verbose=0)["age"], wanted.mean(axis=(1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "channels"), [((2, 0, 0), 256), ((0, 1, 0), 896), ((5, 10, 0), 896), ((1, 1, 1), 1792)]
+)
+def test_what_lies_behind_the_last_block_is_left_out(blocks: tuple[int, int, int], channels: int) -> None:
+    model, _ = built(blocks=blocks)
+    kinds = ("Repeat.block35", "Repeat_1.block17", "Repeat_2.block8")
+    names = [layer.name for layer in model.layers]
+    assert model.output["age"].shape == (None, channels)
+    kept = tuple(len({name.split(".")[1] for name in names if name.startswith(kind)}) for kind in kinds)
+    assert kept == blocks
+    assert ("Mixed_7a.Branch_0.Conv2d_1a_3x3" in names) == bool(blocks[2])
+
+
 @pytest.mark.parametrize(
     ("train_from", "trained"), [("stem", 132), ("block35", 126), ("mixed_6a", 91), ("block8", 30), ("heads", 0)]
 )

