@@ -138,7 +138,7 @@ def take(way: Way, batches: int) -> float:
 @click.command(help=__doc__)
 @click.option("--shards", type=click.Path(path_type=Path), default=Path("data/shards"), show_default=True)
 @click.option("--recipe", "name", default="system-b-age", show_default=True, help="Size, batch and augmentation.")
-@click.option("--pictures", type=click.IntRange(min=1), default=4000, show_default=True, help="Of a turn, about.")
+@click.option("--pictures", type=click.IntRange(min=1), default=12000, show_default=True, help="Of a turn, about.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Turns that each way takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def main(shards: Path, name: str, pictures: int, rounds: int, as_json: bool) -> None:

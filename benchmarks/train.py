@@ -43,24 +43,24 @@ def epoch(model: "keras.Model", batches: "tf.data.Dataset", steps: int) -> float
 @click.command(help=__doc__)
 @click.option("--shards", type=click.Path(path_type=Path), default=Path("data/shards"), show_default=True)
 @click.option("--recipe", "name", default="compact-64", show_default=True, help="Its first network is trained.")
-@click.option("--pictures", type=click.IntRange(min=1), default=4000, show_default=True, help="Of an epoch, at least.")
+@click.option("--pictures", type=click.IntRange(min=1), help="Of a turn, about.  [default: all, once]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Turns that each takes.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-def main(shards: Path, name: str, pictures: int, rounds: int, as_json: bool) -> None:
+def main(shards: Path, name: str, pictures: int | None, rounds: int, as_json: bool) -> None:
     """Build, take turns, compare."""
     load_tensorflow()
-    from faceline.learning import devices, inputs, training
+    from faceline.learning import devices, inputs, normalization, training
 
     recipe = read_settings(Recipe, "recipes", name)
     entry, subset = recipe.networks[0], inputs.Subset.of(shards, "train")
     size = recipe.batch_size
-    steps = max(inputs.steps(subset, recipe), -(-pictures // size))
+    steps = -(-pictures // size) if pictures else inputs.steps(subset, recipe)
     recipe = recipe.model_copy(update={"epochs": -(-steps // inputs.steps(subset, recipe))})
     real = inputs.training(subset, recipe, entry.targets.names, 0)
     sources = {"shards": real, "memory": synthetic(real, steps)}
     policy = devices.dtype_policy(recipe.precision)
-    model = training.build(entry, recipe, policy)
-    training._compile(model, entry, recipe, steps)
+    model = normalization.fused(training.build(entry, recipe, policy))
+    training.compile_network(model, entry, recipe, steps)
     seconds: dict[str, list[float]] = {source: [] for source in sources}
     epoch(model, sources["memory"].take(2), 2)  # traces and warms up
     for _ in range(rounds):

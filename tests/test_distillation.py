@@ -127,7 +127,7 @@ def test_a_student_learns_what_only_the_teacher_says(shards: Path, tmp_path: Pat
     assert settings.distill
     lessons = Lessons(read_answers(tmp_path / "t.parquet"), settings.distill)
     model = training.build(entry, settings)
-    training._compile(model, entry, settings, 3)
+    training.compile_network(model, entry, settings, 3)
     batches = inputs.training(subset, settings, entry.targets.names, 0, lessons)
     model.fit(batches, epochs=15, steps_per_epoch=3, shuffle=False, verbose=0)
     ages = heads.years(model(next(iter(batches))[0])["age"].numpy(), "distribution")

@@ -146,7 +146,7 @@ def test_a_batch_larger_than_the_set_is_refused(shards: Path, tmp_path: Path) ->
 def test_in_float16_the_loss_is_scaled_and_its_scale_is_in_the_checkpoint() -> None:
     settings = recipe(precision="mixed_float16")
     model = training.build(settings.networks[0], settings, "mixed_float16")
-    training._compile(model, settings.networks[0], settings, 1)
+    training.compile_network(model, settings.networks[0], settings, 1)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert training._rate(model.optimizer) == pytest.approx(0.003)
     assert any("dynamic_scale" in variable.path for variable in checkpoint._variables(model)["optimizer"])
@@ -169,7 +169,7 @@ def test_the_best_weights_are_kept_and_training_stops_early(shards: Path, tmp_pa
     assert len(losses) < 9
     assert losses[-1] >= min(losses)
     entry = settings.networks[0]
-    training._compile(result.model, entry, settings, 1)
+    training.compile_network(result.model, entry, settings, 1)
     judged = result.model.evaluate(
         inputs.judging(Subset.of(shards, "val"), settings, entry.targets.names), return_dict=True, verbose=0
     )
@@ -202,7 +202,7 @@ def test_a_checkpoint_brings_back_every_variable(tmp_path: Path) -> None:
     for seed in (1, 2):
         keras.utils.set_random_seed(seed)
         model = training.build(settings.networks[0], settings)
-        training._compile(model, settings.networks[0], settings, 1)
+        training.compile_network(model, settings.networks[0], settings, 1)
         models.append(model)
     progress = checkpoint.Progress(epoch=2, best=1.5, waited=1, history=[{"epoch": 1}])
     checkpoint.save(tmp_path / "x.npz", models[0], models[0].get_weights(), progress)
@@ -219,7 +219,7 @@ def test_a_checkpoint_brings_back_every_variable(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_as_good_as_none(keep: int | None, tmp_path: Path) -> None:
     settings = recipe()
     model = training.build(settings.networks[0], settings)
-    training._compile(model, settings.networks[0], settings, 1)
+    training.compile_network(model, settings.networks[0], settings, 1)
     start = model.get_weights()
     file = tmp_path / "x.npz"
     checkpoint.save(file, model, [weight + 1 for weight in start], checkpoint.Progress(epoch=2))

@@ -96,6 +96,26 @@ def build(entry: NetworkSettings, recipe: Recipe, policy: str = "float32") -> ke
         keras.config.set_dtype_policy(before)
 
 
+def compile_network(
+    model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int, xla: Literal["auto"] | bool = False
+) -> None:
+    """Give the network its optimizer with its variables, losses and metrics; `steps` is batches an epoch."""
+    chosen = {name: getattr(entry.targets, name) for name in entry.targets.names}
+    losses = {name: loss(head) for name, head in chosen.items()}
+    if recipe.distill:
+        losses = {name: distilled(losses[name], head, recipe.distill.temperature) for name, head in chosen.items()}
+    if recipe.augmentation.mixup:
+        losses = {name: mixup.mixed_loss(of_label) for name, of_label in losses.items()}
+    model.compile(
+        optimizer=_optimizer(recipe, steps),
+        loss=losses,
+        loss_weights={name: head.weight for name, head in chosen.items()},
+        weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},
+        jit_compile=xla,
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
 def _train_one(
     entry: NetworkSettings,
     recipe: Recipe,
@@ -113,7 +133,7 @@ def _train_one(
     with hardware.strategy.scope():
         model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
-        _compile(model, entry, recipe, steps, hardware.xla)
+        compile_network(model, entry, recipe, steps, hardware.xla)
         if said := _initialize(model, entry, recipe):
             say(f"{entry.name}: {said}")
         best, progress = checkpoint.restore(saved, model)
@@ -145,26 +165,6 @@ def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> s
     if recipe.start is not None:
         return starting.start(model, entry, Path(recipe.start), recipe)
     return networks.initialize(entry.network, model, entry.parsed_arguments)
-
-
-def _compile(
-    model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int, xla: Literal["auto"] | bool = False
-) -> None:
-    """Give the network its optimizer, losses and metrics, and create the optimizer's variables."""
-    chosen = {name: getattr(entry.targets, name) for name in entry.targets.names}
-    losses = {name: loss(head) for name, head in chosen.items()}
-    if recipe.distill:
-        losses = {name: distilled(losses[name], head, recipe.distill.temperature) for name, head in chosen.items()}
-    if recipe.augmentation.mixup:
-        losses = {name: mixup.mixed_loss(of_label) for name, of_label in losses.items()}
-    model.compile(
-        optimizer=_optimizer(recipe, steps),
-        loss=losses,
-        loss_weights={name: head.weight for name, head in chosen.items()},
-        weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},
-        jit_compile=xla,
-    )
-    model.optimizer.build(model.trainable_variables)
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
