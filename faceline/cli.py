@@ -208,7 +208,8 @@ def teach(bundle: Path, output: Path, shards: Path) -> None:
     from faceline.learning import teaching
     from faceline.learning.teacher import write_answers
 
-    answers = teaching.teach(bundle, shards)
+    with counting("teach") as tick:
+        answers = teaching.teach(bundle, shards, tick)
     write_answers(output, answers)
     click.echo(f"{output}: {', '.join(answers.answers)} of {len(answers.image_ids)} pictures")
 

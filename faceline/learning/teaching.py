@@ -19,8 +19,13 @@ BATCH = 256  # crops decoded at a time; bounds the memory, does not change the a
 STORED = "teacher.parquet"  # what a bundle answered, in the store
 
 
-def teach(bundle: Path, shards: Path) -> Teacher:
+def teach(bundle: Path, shards: Path, tick: Callable[[], None] = lambda: None) -> Teacher:
     """What a bundle answers to the pictures of the training subset, unvaried, as the networks give it.
+
+    Args:
+        bundle: its folder.
+        shards: the folder of the shards.
+        tick: is called after each picture.
 
     Raises:
         BundleError: it is no whole bundle of this version.
@@ -37,6 +42,8 @@ def teach(bundle: Path, shards: Path) -> Teacher:
         image_ids += [row["image_id"] for row in batch]
         outputs = predictor.outputs(np.stack([decode(row["png"], max_pixels=PIXELS_LIMIT) for row in batch]))
         parts.append({name: _answers(values, card.recipe.settings, name) for name, values in outputs.items()})
+        for _ in batch:
+            tick()
     return Teacher(image_ids, {name: np.concatenate([part[name] for part in parts]) for name in card.targets})
 
 
