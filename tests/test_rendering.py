@@ -31,7 +31,9 @@ def variations(count: int, **changed: Any) -> Variations:
     return Variations(*(np.stack([np.asarray(value, np.float32)] * count) for value in (plain | changed).values()))
 
 
-@pytest.mark.parametrize(("source", "target"), [(176, 160), (72, 60), (200, 64), (61, 60), (100, 10), (5, 4), (3, 2)])
+@pytest.mark.parametrize(
+    ("source", "target"), [(176, 160), (176, 60), (72, 60), (200, 64), (61, 60), (100, 10), (5, 4), (3, 2)]
+)
 def test_shrinking_is_tensorflows_smoothed_bilinear_resizing(source: int, target: int) -> None:
     given = pictures(3, source)
     assert np.allclose(shrink(given, taps(source, target)), resized(tf.constant(given), target), atol=0.01)
