@@ -86,6 +86,7 @@ def test_the_files_that_are_joined_are_asked_for_too(params: Path) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_is_allowed_and_its_networks_are_known(params: Path, recipe: str) -> None:
+    shutil.copytree(ROOT / "models/teachers", "models/teachers")
     change(params, "recipe", recipe)
     result = run()
     assert result.exit_code == 0, result.output
