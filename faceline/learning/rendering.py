@@ -175,7 +175,10 @@ def _colour(result: np.ndarray, linear: np.ndarray, added: np.ndarray) -> None:
 
 @_compiled
 def _erase(result: np.ndarray, erased: np.ndarray) -> None:
-    """Set a square to mid grey: the pixels less than half a side from its centre."""
+    """Set a square to mid grey: the pixels less than half a side from its centre.
+
+    Random erasing, Zhong et al. 2017, https://arxiv.org/abs/1708.04896.
+    """
     down, across, half = erased
     for y in range(result.shape[0]):
         if abs(np.float32(y) - down) < half:
