@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,11 +37,9 @@ def bundle(tmp_path: Path) -> Path:
     return write(tmp_path / "bundle")
 
 
-def write(
-    folder: Path, *targets: str, flip_averaging: bool = False, temperatures: dict[str, float] | None = None
-) -> Path:
+def write(folder: Path, *targets: str, temperatures: dict[str, float] | None = None, **serving: Any) -> Path:
     learned = network(*targets)
-    settings = recipe(networks=[learned], serving={"flip_averaging": flip_averaging})
+    settings = recipe(networks=[learned], serving=serving)
     keras.utils.set_random_seed(1)
     folder.mkdir()
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})

@@ -181,10 +181,11 @@ class Sampling(Settings):
 
 
 class Serving(Settings):
-    """How the bundle answers; networks and losses do not depend on it."""
+    """How the bundle answers and is stored; training does not depend on it."""
 
     flip_averaging: bool = False  # the answer is the mean of those for a crop and its mirror image; half as fast
     coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9  # share of ages that their intervals are to hold
+    half_precision: bool = False  # weights are rounded to float16: a bundle of half the size (`faceline.learning.half`)
 
 
 class Recipe(Settings):

@@ -21,6 +21,7 @@ from faceline.files import digest, sha256_file
 from faceline.learning import (
     checkpoint,
     devices,
+    half,
     heads,
     inputs,
     mixup,
@@ -44,7 +45,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network: float32, with its best weights and refitted heads; and a row an epoch, as in history.csv."""
+    """A trained network with its best weights, float32, and refitted heads; and a row an epoch, as in history.csv."""
 
     settings: NetworkSettings
     model: keras.Model
@@ -157,7 +158,10 @@ def _train_one(
         )
     result = build(entry, recipe)
     result.set_weights(watch.best)
-    return Trained(entry, refit.refit(result, entry, recipe, learning, say), progress.history)
+    result = refit.refit(result, entry, recipe, learning, say)
+    if recipe.serving.half_precision:
+        half.round_weights(result)
+    return Trained(entry, result, progress.history)
 
 
 def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> str | None:

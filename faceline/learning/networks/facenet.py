@@ -65,10 +65,15 @@ class Arguments(Settings):
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
-    """The pooled features (batch, n), 1,792 of all parts, or what a dense layer makes of them for each target."""
+    """The pooled features (batch, n), 1,792 of all parts, or what a dense layer makes of them for each target.
+
+    Of a network cut short they are normalized: their mean is three times their spread there, and training diverged.
+    """
     from keras import layers
 
     x = layers.GlobalAveragePooling2D()(_Trunk(arguments.train_from, arguments.blocks).maps(image))
+    if arguments.blocks != WHOLE:
+        x = layers.BatchNormalization()(x)
     x = layers.Dropout(arguments.dropout)(x)
     if not arguments.hidden:
         return dict.fromkeys(targets, x)

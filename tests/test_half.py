@@ -1,0 +1,73 @@
+"""Weights in half precision: rounded before they are judged, half the bytes in the bundle, the same answers from it."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from faceline.datasets.records import ShardSettings
+from faceline.errors import TrainingError
+from faceline.learning import half, training
+from faceline.learning.answering import load_network
+from faceline.learning.card import read_card
+from tests.test_bundle import write
+from tests.toys import network, recipe, write_shards
+
+# Keras 3.15 converts variables the old way when it saves a network.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+WIDE = {"filters": 64, "kernel_size": 3}
+
+
+def loaded(bundle: Path) -> keras.Model:
+    return load_network(bundle, read_card(bundle).networks[0])
+
+
+def rounded(weights: list[np.ndarray]) -> list[np.ndarray]:
+    return [values.astype(np.float16).astype(np.float32) for values in weights]
+
+
+def same(found: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
+    return len(found) == len(wanted) and all(map(np.array_equal, found, wanted))
+
+
+def test_a_bundle_holds_the_weights_rounded_and_gives_them_back_as_float32(tmp_path: Path) -> None:
+    whole = loaded(write(tmp_path / "whole")).get_weights()
+    found = loaded(write(tmp_path / "half", half_precision=True)).get_weights()
+    assert not same(whole, rounded(whole))
+    assert same(found, rounded(whole))
+    assert {values.dtype for values in found} == {np.dtype(np.float32)}
+
+
+def test_its_file_is_half_the_size_and_opens_without_this_project(tmp_path: Path) -> None:
+    image = keras.Input((16, 16, 3))
+    maps = keras.layers.Conv2D(**WIDE)(keras.layers.Conv2D(**WIDE)(image))
+    model = keras.Model(image, keras.layers.Dropout(0.5)(maps))
+    half.round_weights(model)
+    for name in ("whole.keras", "half.keras"):
+        model.save(tmp_path / name)
+    half.shrink(tmp_path / "half.keras")
+    sizes = [(tmp_path / name).stat().st_size for name in ("whole.keras", "half.keras")]
+    assert sizes[0] - sizes[1] == pytest.approx(2 * model.count_params(), rel=0.05)
+    assert same(keras.saving.load_model(tmp_path / "half.keras").get_weights(), model.get_weights())
+
+
+def test_training_gives_rounded_weights_where_the_recipe_asks(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord",), rows=20, seed=1))
+    changes = {"networks": [network("gender")], "epochs": 1}
+    for asked in (False, True):
+        wanted = recipe(**changes, serving={"half_precision": asked})
+        trained = training.train(wanted, shards, tmp_path / "store", lambda line: None)[0]
+        weights = trained.model.get_weights()
+        assert same(weights, rounded(weights)) is asked
+
+
+def test_a_weight_that_float16_cannot_hold_is_refused() -> None:
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.Dense(1, name="last")(image), name="toy")
+    model.get_layer("last").set_weights([np.full((4, 1), 65504.0), np.array([-70000.0])])
+    with pytest.raises(TrainingError, match="toy: last/bias has a weight of 70000, and float16 ends at 65504"):
+        half.round_weights(model)
+    model.get_layer("last").set_weights([np.full((4, 1), -65504.0), np.array([3.0])])
+    half.round_weights(model)
+    assert float(model.get_layer("last").kernel[0, 0]) == -65504
