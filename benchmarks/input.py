@@ -24,8 +24,9 @@ import numpy as np
 import pandas as pd
 
 from faceline.console import load_tensorflow
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.records import MANIFEST, WRITERS, read_manifest, read_rows, write_part
-from faceline.faces.decoding import PIXELS_LIMIT, decode
+from faceline.faces.decoding import encode_png
 from faceline.files import write_json
 from faceline.learning.recipe import Recipe
 from faceline.params import read_settings
@@ -95,17 +96,18 @@ def loose_files(folder: Path, names: list[str], ages: np.ndarray, recipe: Recipe
 
 def prepare(shards: Path, folder: Path, recipe: Recipe) -> dict[str, Way]:
     """The ways by name, on copies of the training subset in `folder`."""
-    rows = list(read_rows(shards, SUBSET))
+    rows, manifest = list(read_rows(shards, SUBSET)), read_manifest(shards)
     for form in WRITERS:
         (folder / form / SUBSET).mkdir(parents=True)
         files = write_part(rows, folder / form / SUBSET, 0, [form])
-        write_json(folder / form / MANIFEST, {**read_manifest(shards), "files": files, "formats": [form]})
+        write_json(folder / form / MANIFEST, {**manifest, "files": files, "formats": [form]})
     (folder / "loose").mkdir()
     names = [f"{row['image_id']}.png" for row in rows]
-    for name, row in zip(names, rows, strict=True):
-        (folder / "loose" / name).write_bytes(row["png"])
     ages = np.array([row[TARGET] or 0 for row in rows], np.int64)
-    crops = np.stack([decode(row["png"], max_pixels=PIXELS_LIMIT) for row in rows])
+    held = CropFormat.of(manifest)
+    crops = np.stack([held.unpack(row["crop"]) for row in rows])
+    for name, crop in zip(names, crops, strict=True):
+        (folder / "loose" / name).write_bytes(encode_png(crop))
     return {
         **{form: ours(folder / form, recipe) for form in WRITERS},
         "loose_files": loose_files(folder / "loose", names, ages, recipe),
@@ -114,10 +116,8 @@ def prepare(shards: Path, folder: Path, recipe: Recipe) -> dict[str, Way]:
 
 
 def measure(ways: dict[str, Way], batches: int, rounds: int, batch_size: int) -> dict[str, float]:
-    """Pictures a second of each way; a turn starts its input anew, so that nothing is fetched before it begins."""
+    """Pictures a second of each way, while it runs."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
-        take(way, WARM_UP)
     for _ in range(rounds):
         for name, way in ways.items():
             rates[name].append(batches * batch_size / take(way, batches))
@@ -125,8 +125,10 @@ def measure(ways: dict[str, Way], batches: int, rounds: int, batch_size: int) ->
 
 
 def take(way: Way, batches: int) -> float:
-    """Seconds for so many batches."""
-    source = way()  # a dataset is built, which a training does once; it fetches nothing before it is asked
+    """Seconds for so many batches, after a few that fill its buffers: they are as full when the clock stops."""
+    source = iter(way())
+    for _ in islice(source, WARM_UP):
+        pass
     started = time.perf_counter()
     taken = sum(1 for _ in islice(source, batches))
     seconds = time.perf_counter() - started
@@ -148,7 +150,7 @@ def main(shards: Path, name: str, pictures: int, rounds: int, as_json: bool) -> 
     rows = read_manifest(shards)["rows"][SUBSET]
     size = min(recipe.batch_size, rows)
     batches = -(-pictures // size)
-    recipe = recipe.model_copy(update={"batch_size": size, "epochs": -(-batches // (rows // size))})
+    recipe = recipe.model_copy(update={"batch_size": size, "epochs": -(-(batches + WARM_UP) // (rows // size))})
     with tempfile.TemporaryDirectory() as folder:
         rates = measure(prepare(shards, Path(folder), recipe), batches, rounds, size)
     slower = min(rates["tfrecord"], rates["parquet"])

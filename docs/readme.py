@@ -1,8 +1,8 @@
 """Renew what README.md says of the project itself: the metrics and the tree of files. `make readme`.
 
-Both stand between markers. The metrics are those of models/metrics.json; the tree has one line a file that git knows,
-told by the first sentence of its docstring. With `--check` nothing is written: the exit status tells if README.md is up
-to date.
+All stand between markers. The metrics are those of the bundle that comes with the project, and those of
+models/metrics.json; the tree has one line a file that git knows, told by the first sentence of its docstring. With
+`--check` nothing is written: the exit status tells if README.md is up to date.
 """
 
 import ast
@@ -48,13 +48,18 @@ OTHERS = {  # what files without a docstring are
     "models/history.csv": "losses of each epoch",
     "models/metrics.json": "metrics of the test subset",
     "models/plots/": "tables that `dvc plots` draws",
+    "models/pretrained/utkface/": "the bundle that comes with the project: network, card, metrics",
     "models/teachers/": "what larger networks answer, for smaller ones to learn from",
+}
+TABLES = {  # of metrics, by the name of their markers: the file, and what the figures are of
+    "pretrained": ("models/pretrained/utkface/metrics.json", "UTKFace, `models/pretrained/utkface`"),
+    "sample": ("models/metrics.json", "synthetic sample, recipe `compact`"),
 }
 UNTOLD = {".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"}
 
 
-def metrics_table(metrics: dict[str, Any]) -> str:
-    """The metrics beside the constant predictor's, as a Markdown table."""
+def metrics_table(metrics: dict[str, Any], title: str) -> str:
+    """The metrics beside the constant predictor's, as a Markdown table; `title` stands above them."""
     age, gender, race, constant = (metrics[name] for name in ("age", "gender", "race", "baseline"))
     rows = [
         ("age: mean absolute error", f"{age['mae']:.2f} years", f"{constant['age']['mae']:.2f} years"),
@@ -63,7 +68,7 @@ def metrics_table(metrics: dict[str, Any]) -> str:
         ("gender: accuracy", f"{gender['accuracy']:.1%}", f"{constant['gender']['accuracy']:.1%}"),
         ("race: accuracy", f"{race['accuracy']:.1%}", f"{constant['race']['accuracy']:.1%}"),
     ]
-    lines = [f"| sample, {metrics['rows']} test faces | recipe `compact` | always the same answer |", "|---|---:|---:|"]
+    lines = [f"| {metrics['rows']:,} test faces | {title} | always the same answer |", "|---|---:|---:|"]
     return "\n".join([*lines, *(f"| {name} | {model} | {fixed} |" for name, model, fixed in rows)])
 
 
@@ -103,9 +108,10 @@ def _tracked() -> Iterator[str]:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if README.md is out of date.")
 def main(check: bool) -> None:
     """Read, renew, write."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    metrics = json.loads((ROOT / "models/metrics.json").read_text(encoding="utf-8"))
-    new = _between(_between(readme, "metrics", metrics_table(metrics)), "tree", tree(list(_tracked())))
+    readme = new = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, (file, title) in TABLES.items():
+        new = _between(new, name, metrics_table(json.loads((ROOT / file).read_text(encoding="utf-8")), title))
+    new = _between(new, "tree", tree(list(_tracked())))
     if check:
         sys.exit(new != readme)
     (ROOT / "README.md").write_text(new, encoding="utf-8")

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from faceline.console import load_tensorflow
 from faceline.datasets import folding
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.folding import HELD_OUT, FoldSettings
 from faceline.datasets.records import MANIFEST, ShardSettings, read_manifest, read_rows
 from faceline.datasets.tables import OUT_OF_FOLD, PREDICTIONS, SUSPECTS
@@ -92,7 +93,9 @@ def answer(data: Path, fold: int) -> None:
     from faceline.learning.answering import CropPredictor
 
     predictor = CropPredictor(Path(entry["bundle"]))
-    tables = list(predicting.predictions(read_rows(Path(entry["shards"]), HELD_OUT), predictor.predict_crops))
+    shards = Path(entry["shards"])
+    rows, crops = read_rows(shards, HELD_OUT), CropFormat.of(read_manifest(shards))
+    tables = list(predicting.predictions(rows, crops, predictor.predict_crops))
     answered = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
     write_table(Path(entry["answers"]), answered, PREDICTIONS)
     shutil.rmtree(Path(entry["bundle"]).parent)

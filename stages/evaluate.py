@@ -13,6 +13,7 @@ import pyarrow as pa
 from rich.progress import track
 
 from faceline.console import load_tensorflow, stderr
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.records import read_manifest, read_rows
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import PREDICTIONS, REJECTED
@@ -67,8 +68,10 @@ def main(
     from faceline.learning.answering import CropPredictor
 
     predictor = CropPredictor(bundle)
-    batches = -(-read_manifest(shards)["rows"][SUBSET] // predicting.BATCH)
-    answered = predicting.predictions(read_rows(shards, SUBSET), predictor.predict_crops)
+    manifest = read_manifest(shards)
+    batches = -(-manifest["rows"][SUBSET] // predicting.BATCH)
+    rows, crops = read_rows(shards, SUBSET), CropFormat.of(manifest)
+    answered = predicting.predictions(rows, crops, predictor.predict_crops)
     tables = list(track(answered, "evaluate", total=batches, console=stderr()))
     predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
     learnt = predictor.card.constants

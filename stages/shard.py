@@ -20,12 +20,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, ShardSettings, label_counts, write_part
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import MISSING, REJECTED
 from faceline.errors import SourceError
-from faceline.faces.decoding import PIXELS_LIMIT, decode, encode_png
 from faceline.files import atomic_directory, read_table, write_json
 from faceline.gates.passes import require_pass
 from faceline.params import read_settings
@@ -76,22 +76,23 @@ def shuffled(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     return rows.take(pc.sort_indices(pa.array(keys, pa.binary(32))).to_numpy())
 
 
-def records(rows: pd.DataFrame, file: BinaryIO, compressed: bool) -> Iterator[dict[str, Any]]:
-    """The rows with their pictures, as shards hold them: as they were cropped, or their pixels stored as they are."""
+def records(rows: pd.DataFrame, file: BinaryIO, crops: CropFormat) -> Iterator[dict[str, Any]]:
+    """The rows with their pictures, as shards hold them."""
     columns = ["image_id", "place", "length", *LABEL_COLUMNS]
     for image_id, place, length, *values in rows[columns].itertuples(index=False, name=None):
         file.seek(place)
-        png = file.read(length)
-        png = png if compressed else encode_png(decode(png, max_pixels=PIXELS_LIMIT), level=0)
+        crop = crops.pack(file.read(length))
         labels = (None if pd.isna(value) else int(value) for value in values)
-        yield {"image_id": image_id, "png": png, **dict(zip(LABEL_COLUMNS, labels, strict=True))}
+        yield {"image_id": image_id, "crop": crop, **dict(zip(LABEL_COLUMNS, labels, strict=True))}
 
 
-def write_subset(rows: pd.DataFrame, file: BinaryIO, folder: Path, settings: ShardSettings) -> list[dict[str, Any]]:
+def write_subset(
+    rows: pd.DataFrame, file: BinaryIO, folder: Path, settings: ShardSettings, crops: CropFormat
+) -> list[dict[str, Any]]:
     """Write one subset, `settings.rows` a file; what the manifest says of each file."""
     folder.mkdir()
     starts = range(0, len(rows), settings.rows)
-    parts = (records(rows.iloc[start : start + settings.rows], file, settings.compressed) for start in starts)
+    parts = (records(rows.iloc[start : start + settings.rows], file, crops) for start in starts)
     return [entry for number, part in enumerate(parts) for entry in write_part(part, folder, number, settings.formats)]
 
 
@@ -109,13 +110,15 @@ def main(clean: Path, crop: Path, split: Path, gates: Path, output: Path) -> Non
     with atomic_directory(output) as folder, tempfile.TemporaryFile(dir=folder) as file:
         rows = join(clean, split, copy_pictures(crop / "faces", file))
         subsets = {name: shuffled(rows[rows["subset"] == name], settings.seed) for name in SUBSETS}
-        files = [item for name in SUBSETS for item in write_subset(subsets[name], file, folder / name, settings)]
+        crops = CropFormat(settings.pixels, int(rows["side"].iloc[0]))
+        files = [item for name in SUBSETS for item in write_subset(subsets[name], file, folder / name, settings, crops)]
         manifest: dict[str, Any] = {
-            "crop_size": int(rows["side"].iloc[0]),  # pixels a side
+            "crop_size": crops.side,
             "files": files,
             "formats": sorted(settings.formats),
             "label_counts": {name: label_counts(subset) for name, subset in subsets.items()},
             "labels": {"gender": GENDERS, "race": RACES, "missing": MISSING},
+            "pixels": crops.pixels,
             "rows": {name: len(subset) for name, subset in subsets.items()},
         }
         write_json(folder / MANIFEST, manifest)

@@ -163,19 +163,26 @@ def shard(made: World, rows: pd.DataFrame, formats: tuple[str, ...] = ("parquet"
     """The shards of rows with subset, bytes and labels, in two files a subset at most."""
     files = []
     for subset in SUBSETS:
-        mine = rows[rows["subset"] == subset].rename(columns={"bytes": "png"})
+        mine = rows[rows["subset"] == subset].rename(columns={"bytes": "crop"})
         (made / f"shards/{subset}").mkdir(parents=True, exist_ok=True)
         for number, part in enumerate((mine[:20], mine[20:])):
             for form in formats if len(part) else ():
                 name = f"{subset}/part-{number:05d}.{form}"
                 with WRITERS[form](made / "shards" / name) as writer:  # type: ignore[index]
-                    for row in part[["image_id", "png", "age", "gender", "race"]].to_dict("records"):
+                    for row in part[["image_id", "crop", "age", "gender", "race"]].to_dict("records"):
                         writer.write({key: None if value is pd.NA else value for key, value in row.items()})
                 entry = {"file": name, "subset": subset, "format": form, "rows": len(part)}
                 files.append({**entry, "sha256": sha256_file(made / "shards" / name)})
     counts = {subset: int((rows["subset"] == subset).sum()) for subset in SUBSETS}
     labels = {"gender": GENDERS, "race": RACES, "missing": MISSING}
-    manifest = {"files": files, "formats": sorted(formats), "rows": counts, "labels": labels, "crop_size": SIDE}
+    manifest = {
+        "files": files,
+        "formats": sorted(formats),
+        "rows": counts,
+        "labels": labels,
+        "crop_size": SIDE,
+        "pixels": "png",
+    }
     write_json(made / "shards" / MANIFEST, manifest)
     write_json(made / "shards/summary.json", summarize(len(rows), len(rows), REJECTED.empty_table()))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import GateError
 from faceline.evaluation.metrics import Constants, evaluate
@@ -75,14 +76,14 @@ def test_labels_and_answers_stand_side_by_side() -> None:
     rows: list[dict[str, Any]] = [
         {
             "image_id": f"{level}",
-            "png": encode_png(np.full((SIDE, SIDE, 3), level, np.uint8)),
+            "crop": encode_png(np.full((SIDE, SIDE, 3), level, np.uint8)),
             "age": level // 3,
             "gender": None,
             "race": 2,
         }
         for level in levels
     ]
-    (table,) = predicting.predictions(rows, FakePredictor(Path()).predict_crops)
+    (table,) = predicting.predictions(rows, CropFormat("png", SIDE), FakePredictor(Path()).predict_crops)
     assert table.schema == PREDICTIONS
     assert table["image_id"].to_pylist() == ["10", "200", "90"]
     assert table["age"].to_pylist() == [3, 66, 30]

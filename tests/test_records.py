@@ -1,12 +1,24 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from faceline.datasets import records
-from faceline.datasets.records import ShardSettings, dataset, encode, parse, read_rows, shard_files
+from faceline.datasets.crops import CropFormat, Held
+from faceline.datasets.records import (
+    Format,
+    ShardSettings,
+    dataset,
+    encode,
+    parse,
+    read_manifest,
+    read_rows,
+    shard_files,
+)
 from faceline.errors import SettingsError, SourceError
+from faceline.faces.decoding import encode_png
 from faceline.params import parse_settings
-from tests.toys import ROWS, rows, write_shards
+from tests.toys import ROWS, SIDE, pixels, rows, write_shards
 
 
 @pytest.mark.parametrize("form", ["tfrecord", "parquet"])
@@ -20,7 +32,7 @@ def test_parser_undoes_the_encoder(tmp_path: Path) -> None:
     row = rows(1, 0)[0]
     parsed = parse(encode(row))
     assert parsed["image_id"].numpy().decode() == row["image_id"]
-    assert parsed["png"].numpy() == row["png"]
+    assert parsed["crop"].numpy() == row["crop"]
     assert [int(parsed[name]) for name in ("age", "gender", "race")] == [row["age"], row["gender"], -1]
 
 
@@ -38,17 +50,33 @@ def test_dataset_streams_the_files_in_order(tmp_path: Path) -> None:
     assert ids == [row["image_id"] for row in rows(ROWS["train"], 0)]
 
 
-def test_both_formats_give_the_same_rows_to_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord", "parquet"), rows=20, seed=1))
-    monkeypatch.setattr(records, "ROW_GROUP", 8)
-    one, other = (
-        list(records.rows(shard_files(shards, "train", form), form).as_numpy_iterator())
-        for form in ("tfrecord", "parquet")
-    )
-    assert one == other
-    assert len(one) == ROWS["train"]
-    assert one[0].keys() == {"image_id", "png", "age", "gender", "race"}
-    assert one[0]["race"] == -1
+@pytest.mark.parametrize("form", ["tfrecord", "parquet"])
+@pytest.mark.parametrize("held", ["raw", "png"])
+def test_training_gets_the_rows_as_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Format, held: Held
+) -> None:
+    settings = ShardSettings(formats=(form,), rows=20, pixels=held, seed=1)
+    shards = write_shards(tmp_path / "shards", settings)
+    monkeypatch.setattr(records, "BLOCK", 8)
+    crops = CropFormat.of(read_manifest(shards))
+    found = list(records.rows(shard_files(shards, "train", form), form, crops).as_numpy_iterator())
+    assert len(found) == ROWS["train"]
+    for row, wanted in zip(found, rows(ROWS["train"], 0), strict=True):
+        crop = row["crop"] if held == "raw" else crops.tensor(row["crop"]).numpy()
+        assert isinstance(row["crop"], bytes) is (held == "png")
+        assert np.array_equal(crop, pixels(wanted))
+        assert row["image_id"].decode() == wanted["image_id"]
+        assert [row[name] for name in ("age", "gender")] == [wanted["age"], wanted["gender"]]
+        assert row["race"] == (-1 if wanted["race"] is None else wanted["race"])
+
+
+def test_strings_become_the_same_pixels_in_tensorflow() -> None:
+    row = rows(1, 0)[0]
+    for held, data in (("raw", row["crop"]), ("png", encode_png(pixels(row)))):
+        crops = CropFormat(held, SIDE)  # type: ignore[arg-type]
+        assert np.array_equal(crops.tensor(data).numpy(), pixels(row))
+        assert np.array_equal(crops.unpack(data), pixels(row))
+        assert crops.unpack(data).shape == (SIDE, SIDE, 3)
 
 
 def test_a_format_that_was_not_written_is_named(tmp_path: Path) -> None:

@@ -6,15 +6,16 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner, Result
 
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.records import read_manifest, read_rows
 from faceline.datasets.tables import ASSIGNMENT, CROPS, KEPT
-from faceline.faces.decoding import decode
+from faceline.faces.decoding import encode_png
 from faceline.files import digest, read_json, sha256_file, write_table
 from faceline.gates.passes import write_pass
 from stages.shard import main
-from tests.toys import SIDE, rows
+from tests.toys import SIDE, pixels, rows
 
-PARAMS = "shard: {{formats: [tfrecord, parquet], rows: 7, compressed: {compressed}, seed: {seed}}}\n"
+PARAMS = "shard: {{formats: [tfrecord, parquet], rows: 7, pixels: {pixels}, seed: {seed}}}\n"
 SUBSETS = ("train", "train", "train", "val", "test")
 
 
@@ -27,14 +28,18 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_tables(root: Path, cuts: list[int]) -> None:
-    (root / "params.yaml").write_text(PARAMS.format(compressed="true", seed=1))
+    (root / "params.yaml").write_text(PARAMS.format(pixels="png", seed=1))
     data = rows(40, 0)
     for number, (start, stop) in enumerate(zip([0, *cuts], [*cuts, len(data)], strict=True)):
-        part = [{"image_id": row["image_id"], "png": row["png"]} for row in data[start:stop]]
-        write_part(root, number, part)
+        write_part(root, number, cropped(data[start:stop]))
     write_table(root / "clean/kept.parquet", pa.Table.from_pylist(data, KEPT), KEPT)
     assignment = [{"image_id": row["image_id"], "subset": SUBSETS[index % 5]} for index, row in enumerate(data)]
     write_table(root / "split/assignment.parquet", pa.Table.from_pylist(assignment, ASSIGNMENT), ASSIGNMENT)
+
+
+def cropped(data: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows as `crop` leaves them."""
+    return [{"image_id": row["image_id"], "png": encode_png(pixels(row))} for row in data]
 
 
 def write_part(root: Path, number: int, part: list[dict[str, Any]]) -> None:
@@ -52,26 +57,28 @@ def test_every_assigned_row_is_in_its_subset_with_its_picture_and_labels(tables:
     assert run(tables).exit_code == 0
     expected: dict[str, list[Any]] = {"train": [], "val": [], "test": []}
     for index, row in enumerate(rows(40, 0)):
-        expected[SUBSETS[index % 5]].append(row)
+        expected[SUBSETS[index % 5]].append({**row, "crop": encode_png(pixels(row))})
     for subset, wanted in expected.items():
         found = sorted(read_rows(tables / "shards", subset), key=lambda row: row["image_id"])
         assert found == sorted(wanted, key=lambda row: row["image_id"])
 
 
-def test_pixels_that_are_not_compressed_are_the_same(tables: Path) -> None:
-    (tables / "params.yaml").write_text(PARAMS.format(compressed="false", seed=1))
+@pytest.mark.parametrize("held", ["raw", "png"])
+def test_shards_hold_pixels_or_pngs_of_them(tables: Path, held: str) -> None:
+    (tables / "params.yaml").write_text(PARAMS.format(pixels=held, seed=1))
     assert run(tables).exit_code == 0
-    cropped = {row["image_id"]: row["png"] for row in rows(40, 0)}
+    crops = CropFormat.of(read_manifest(tables / "shards"))
+    assert crops == CropFormat(held, SIDE)  # type: ignore[arg-type]
     stored = {
-        row["image_id"]: row["png"]
+        row["image_id"]: row["crop"]
         for subset in ("train", "val", "test")
         for row in read_rows(tables / "shards", subset)
     }
-    assert stored.keys() == cropped.keys()
-    for image_id, png in stored.items():
-        pixels = decode(png, max_pixels=SIDE**2)
-        assert np.array_equal(pixels, decode(cropped[image_id], max_pixels=SIDE**2))
-        assert len(png) > pixels.size
+    wanted = {row["image_id"]: pixels(row) for row in rows(40, 0)}
+    assert stored.keys() == wanted.keys()
+    for image_id, crop in stored.items():
+        assert crop.startswith(b"\x89PNG") is (held == "png")
+        assert np.array_equal(crops.unpack(crop), wanted[image_id])
 
 
 def test_the_manifest_vouches_for_every_file(tables: Path) -> None:
@@ -97,7 +104,7 @@ def test_the_bytes_do_not_depend_on_how_the_crops_were_cut(tables: Path) -> None
 
 def test_another_seed_gives_another_order_of_the_same_rows(tables: Path) -> None:
     run(tables)
-    (tables / "params.yaml").write_text(PARAMS.format(compressed="true", seed=2))
+    (tables / "params.yaml").write_text(PARAMS.format(pixels="png", seed=2))
     run(tables, "again")
     first, second = ([row["image_id"] for row in read_rows(tables / name, "train")] for name in ("shards", "again"))
     assert first != second
@@ -105,7 +112,7 @@ def test_another_seed_gives_another_order_of_the_same_rows(tables: Path) -> None
 
 
 def test_a_row_without_its_crop_stops_the_stage(tables: Path) -> None:
-    write_part(tables, 1, [{"image_id": row["image_id"], "png": row["png"]} for row in rows(40, 0)[26:]])
+    write_part(tables, 1, cropped(rows(40, 0)[26:]))
     result = run(tables)
     assert result.exit_code == 2
     assert "1 rows are not in all of crops, labels and assignment, as 0-25" in result.output
@@ -113,11 +120,9 @@ def test_a_row_without_its_crop_stops_the_stage(tables: Path) -> None:
 
 
 def test_crops_of_several_sizes_stop_the_stage(tables: Path) -> None:
-    data = rows(40, 0)
-    small = data[0]["png"][:16] + (12).to_bytes(4) + data[0]["png"][20:]
-    part = [
-        {"image_id": row["image_id"], "png": small if index == 0 else row["png"]} for index, row in enumerate(data[:25])
-    ]
+    part = cropped(rows(25, 0))
+    png = part[0]["png"]
+    part[0]["png"] = png[:16] + (12).to_bytes(4) + png[20:]
     write_part(tables, 0, part)
     result = run(tables)
     assert result.exit_code == 2

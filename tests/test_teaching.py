@@ -10,13 +10,12 @@ from click.testing import CliRunner
 from faceline.cli import main
 from faceline.datasets.records import ShardSettings, read_rows
 from faceline.errors import SourceError
-from faceline.faces.decoding import decode
 from faceline.files import read_json, write_json
 from faceline.learning.answering import CropPredictor
 from faceline.learning.teacher import Teacher, read_answers
 from faceline.learning.teaching import STORED, teacher_of
 from tests.test_bundle import write
-from tests.toys import network, recipe, write_shards
+from tests.toys import network, pixels, recipe, write_shards
 
 # Keras 3.15 converts variables the old way when it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -40,7 +39,7 @@ def test_the_command_writes_what_the_bundle_answers(shards: Path, bundle: Path, 
     assert result.stdout == f"{table}: age, gender, race of 48 pictures\n"
     taught, rows = read_answers(table), list(read_rows(shards, "train"))
     assert taught.image_ids == [row["image_id"] for row in rows]
-    answers = CropPredictor(bundle).predict_crops(np.stack([decode(row["png"], max_pixels=1000) for row in rows]))
+    answers = CropPredictor(bundle).predict_crops(np.stack([pixels(row) for row in rows]))
     assert taught.answers["age"].shape == (48, 117)
     assert np.allclose(taught.answers["age"].astype(float) @ np.arange(117), answers.age, atol=0.3)
     assert np.allclose(taught.answers["gender"][:, 0], answers.female_probability, atol=1e-3)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faceline.datasets.records import MANIFEST, ShardSettings, write_part
-from faceline.faces.decoding import encode_png
+from faceline.faces.decoding import Pixels, encode_png
 from faceline.files import write_json
 from faceline.learning.recipe import Recipe
 from faceline.params import parse_settings
@@ -47,7 +47,7 @@ def network(*targets: str) -> dict[str, Any]:
 
 
 def rows(count: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of a shard; every third has no race."""
+    """Rows of a shard that holds raw pixels; every third has no race."""
     random = np.random.default_rng(seed)
     found = []
     for index in range(count):
@@ -55,9 +55,13 @@ def rows(count: int, seed: int) -> list[dict[str, Any]]:
         picture = random.integers(0, 40, (SIDE, SIDE, 3)) + 2 * age
         picture[..., 2 * gender] //= 2
         labels = {"age": age, "gender": gender, "race": None if index % 3 == 0 else int(random.integers(5))}
-        png = encode_png(picture.astype(np.uint8))
-        found.append({"image_id": f"{seed}-{index}", "png": png, **labels})
+        found.append({"image_id": f"{seed}-{index}", "crop": picture.astype(np.uint8).tobytes(), **labels})
     return found
+
+
+def pixels(row: Mapping[str, Any]) -> Pixels:
+    """The picture of a row."""
+    return np.frombuffer(row["crop"], np.uint8).reshape(SIDE, SIDE, 3)
 
 
 def write_shards(folder: Path, settings: ShardSettings) -> Path:
@@ -67,10 +71,18 @@ def write_shards(folder: Path, settings: ShardSettings) -> Path:
     for seed, (subset, count) in enumerate(ROWS.items()):
         (folder / subset).mkdir()
         data = rows(count, seed)
+        if settings.pixels == "png":
+            data = [{**row, "crop": encode_png(pixels(row))} for row in data]
         for number, start in enumerate(range(0, count, settings.rows)):
             part = data[start : start + settings.rows]
             files += write_part(part, folder / subset, number, settings.formats)
     counts = {"age": {"20": 1, "30": 1, "70": 1}, "gender": {"0": 1, "1": 2}, "race": {"3": 2, "unknown": 1}}
-    manifest = {"crop_size": SIDE, "files": files, "formats": sorted(settings.formats), "rows": ROWS}
+    manifest = {
+        "crop_size": SIDE,
+        "pixels": settings.pixels,
+        "files": files,
+        "formats": sorted(settings.formats),
+        "rows": ROWS,
+    }
     write_json(folder / MANIFEST, {**manifest, "label_counts": dict.fromkeys(ROWS, counts)})
     return folder

@@ -14,12 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
 from faceline.console import load_tensorflow
+from faceline.datasets.crops import CropFormat, Held
 from faceline.datasets.tables import MISSING, SHARD
 from faceline.errors import SourceError
 from faceline.files import read_json, sha256_file
@@ -32,7 +34,8 @@ Format = Literal["tfrecord", "parquet"]
 SUBSETS = ("train", "val", "test")
 MANIFEST = "manifest.json"
 LABEL_COLUMNS = ("age", "gender", "race")
-ROW_GROUP = 500  # rows of a Parquet shard held at a time by who writes or reads it
+ROW_GROUP = 500  # rows of a Parquet shard held at a time by who writes it
+BLOCK = 100  # and by who reads it
 
 Row = Mapping[str, Any]  # the columns of SHARD: str, bytes, and int or None
 
@@ -42,7 +45,7 @@ class ShardSettings(Settings):
 
     formats: Annotated[tuple[Format, ...], Field(min_length=1)]
     rows: Annotated[int, Field(ge=1)]  # a file
-    compressed: bool = False  # whether the pixels within the PNGs are
+    pixels: Held = "raw"  # of a crop: as they are, or as PNG
     seed: int  # of the shuffled order
 
     @field_validator("formats")
@@ -102,8 +105,9 @@ class ParquetWriter(Writer):
         self._rows: list[Row] = []
 
     def __enter__(self) -> Self:
-        # PNG doesn't compress again, and a dictionary of pictures would only cost memory.
-        self._file = pq.ParquetWriter(self._path, SHARD, compression="zstd", use_dictionary=False)
+        # Neither PNGs nor pixels get much smaller, and a dictionary of pictures would only cost memory.
+        compression = {name: "NONE" if name == "crop" else "ZSTD" for name in SHARD.names}
+        self._file = pq.ParquetWriter(self._path, SHARD, compression=compression, use_dictionary=False)
         return self
 
     def __exit__(
@@ -169,7 +173,7 @@ def encode(row: Row) -> bytes:
     def of_label(value: int | None) -> Any:
         return tf.train.Feature(int64_list=tf.train.Int64List(value=[MISSING if value is None else value]))
 
-    feature = {"image_id": of_bytes(row["image_id"].encode()), "png": of_bytes(row["png"])}
+    feature = {"image_id": of_bytes(row["image_id"].encode()), "crop": of_bytes(row["crop"])}
     feature |= {name: of_label(row[name]) for name in LABEL_COLUMNS}
     example = tf.train.Example(features=tf.train.Features(feature=feature))
     serialized: bytes = example.SerializeToString(
@@ -179,10 +183,10 @@ def encode(row: Row) -> bytes:
 
 
 def parse(serialized: "tf.Tensor") -> dict[str, "tf.Tensor"]:
-    """The columns of one serialized row, scalars: image_id and png as strings, labels as int64 (MISSING if unknown)."""
+    """The columns of a serialized row, scalars: image_id and crop as strings, labels as int64 (MISSING if unknown)."""
     import tensorflow as tf
 
-    features = {name: tf.io.FixedLenFeature([], tf.string) for name in ("image_id", "png")}
+    features = {name: tf.io.FixedLenFeature([], tf.string) for name in ("image_id", "crop")}
     features |= {name: tf.io.FixedLenFeature([], tf.int64) for name in LABEL_COLUMNS}
     parsed: dict[str, tf.Tensor] = tf.io.parse_single_example(serialized, features)
     return parsed
@@ -200,32 +204,53 @@ def dataset(files: "Sequence[Path] | tf.Tensor") -> "tf.data.Dataset":
     return tf.data.TFRecordDataset(names, buffer_size=1 << 20)
 
 
-def rows(files: "Sequence[Path] | tf.Tensor", form: Format) -> "tf.data.Dataset":
+def rows(files: "Sequence[Path] | tf.Tensor", form: Format, crops: CropFormat) -> "tf.data.Dataset":
     """The rows of files of one format in the order written, streamed, with columns as `parse` gives them.
+
+    Raw pixels come as they will be needed, uint8 (side, side, 3); PNGs stay strings, which take less room to be mixed.
 
     Args:
         files: paths, or a string tensor of them.
         form: of all of them.
+        crops: how they hold their crops.
     """
     import tensorflow as tf
 
+    raw, shape = crops.pixels == "raw", (crops.side, crops.side, 3)
+
+    def columns(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        row = parse(serialized)
+        return {**row, "crop": crops.tensor(row["crop"])} if raw else row
+
     if form == "tfrecord":
-        return dataset(files).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset(files).map(columns, num_parallel_calls=tf.data.AUTOTUNE)
     names = files if tf.is_tensor(files) else [str(file) for file in files]
-    signature = {name: tf.TensorSpec((None,), tf.string) for name in ("image_id", "png")}
-    signature |= {name: tf.TensorSpec((None,), tf.int64) for name in LABEL_COLUMNS}
+    signature = {name: tf.TensorSpec((None,), tf.int64) for name in LABEL_COLUMNS}
+    signature["image_id"] = tf.TensorSpec((None,), tf.string)
+    signature["crop"] = tf.TensorSpec((None, *shape), tf.uint8) if raw else tf.TensorSpec((None,), tf.string)
 
     def blocks(name: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.from_generator(_parquet_blocks, output_signature=signature, args=(name,))
+        return tf.data.Dataset.from_generator(
+            lambda name: _parquet_blocks(name, shape if raw else None), output_signature=signature, args=(name,)
+        )
 
     return tf.data.Dataset.from_tensor_slices(names).flat_map(blocks).unbatch()
 
 
-def _parquet_blocks(name: bytes) -> Iterator[dict[str, Any]]:
-    """The columns of a Parquet shard, a row group at a time, as TFRecord has them."""
-    for batch in pq.ParquetFile(name.decode()).iter_batches(ROW_GROUP):
+def _parquet_blocks(name: bytes, shape: tuple[int, ...] | None) -> Iterator[dict[str, Any]]:
+    """The columns of a Parquet shard, a block at a time, as TFRecord has them; crops of a shape as one array."""
+    for batch in pq.ParquetFile(name.decode()).iter_batches(BLOCK):
         labels = {column: batch.column(column).fill_null(MISSING).to_numpy() for column in LABEL_COLUMNS}
-        yield {"image_id": batch.column("image_id").to_pylist(), "png": batch.column("png").to_pylist(), **labels}
+        crops = batch.column("crop")
+        held = _together(crops).reshape(-1, *shape) if shape else crops.to_pylist()
+        yield {"image_id": batch.column("image_id").to_pylist(), "crop": held, **labels}
+
+
+def _together(column: pa.BinaryArray) -> np.ndarray:
+    """The bytes of all values one after another, where they lie in Arrow's memory."""
+    _, offsets, values = column.buffers()
+    first, last = np.frombuffer(offsets, np.int32)[[column.offset, column.offset + len(column)]]
+    return np.frombuffer(values, np.uint8)[first:last]
 
 
 def read_manifest(shards: Path) -> dict[str, Any]:
@@ -249,15 +274,15 @@ def shard_files(shards: Path, subset: str, form: Format) -> list[Path]:
 
 
 def read_rows(shards: Path, subset: str) -> Iterator[dict[str, Any]]:
-    """The rows of a subset one after another, as written: image_id, png and the labels, None where unknown.
+    """The rows of a subset one after another, as written: image_id, crop and the labels, None where unknown.
 
-    Reads Parquet where there is some (no TensorFlow needed), TFRecord else; at most ROW_GROUP rows are held.
+    Reads Parquet where there is some (no TensorFlow needed), TFRecord else; at most BLOCK rows are held.
     """
     if "parquet" in read_manifest(shards)["formats"]:
         for file in shard_files(shards, subset, "parquet"):
-            for batch in pq.ParquetFile(file).iter_batches(ROW_GROUP):
+            for batch in pq.ParquetFile(file).iter_batches(BLOCK):
                 yield from batch.to_pylist()
     else:
         for columns in dataset(shard_files(shards, subset, "tfrecord")).map(parse).as_numpy_iterator():
             labels = {name: None if columns[name] == MISSING else int(columns[name]) for name in LABEL_COLUMNS}
-            yield {"image_id": columns["image_id"].decode(), "png": columns["png"], **labels}
+            yield {"image_id": columns["image_id"].decode(), "crop": columns["crop"], **labels}

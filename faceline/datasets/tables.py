@@ -114,7 +114,13 @@ ASSIGNMENT = pa.schema(
 
 # shard: what training reads; null (Parquet) or MISSING (TFRecord) where a label is unknown
 SHARD = pa.schema(
-    [("image_id", pa.string()), ("png", pa.binary()), ("age", pa.int16()), ("gender", pa.int8()), ("race", pa.int8())]
+    [
+        ("image_id", pa.string()),
+        ("crop", pa.binary()),  # its pixels or a PNG of them, as the manifest tells (`faceline.datasets.crops`)
+        ("age", pa.int16()),
+        ("gender", pa.int8()),
+        ("race", pa.int8()),
+    ]
 )
 MISSING = -1
 

@@ -84,14 +84,10 @@ def decode(data: bytes, *, max_pixels: int, min_side: int = 1) -> Pixels:
     return np.asarray(_as_rgb(_upright(picture)))
 
 
-def encode_png(pixels: Pixels, level: int = 6) -> bytes:
-    """`pixels`, uint8 (H, W) or (H, W, 3), as a PNG: lossless, and the same bytes every time.
-
-    Args:
-        level: of zlib, 0 (stored as they are) to 9 (smallest).
-    """
+def encode_png(pixels: Pixels) -> bytes:
+    """`pixels`, uint8 (H, W) or (H, W, 3), as a PNG: lossless, and the same bytes every time."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=level)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 

@@ -21,7 +21,7 @@ from faceline.gates.limits import LabelLimits, Rows
 from faceline.params import Settings
 
 BATCH = 256  # pictures in memory at a time
-COLUMNS = ["image_id", "subset", "png_sha256", *LABEL_COLUMNS]
+COLUMNS = ["image_id", "subset", "crop_sha256", *LABEL_COLUMNS]
 
 
 class Limits(Settings):
@@ -84,7 +84,7 @@ def _read(folder: Path, manifest: dict[str, Any], form: str) -> pd.DataFrame:
             folder / item["file"] for item in manifest["files"] if (item["subset"], item["format"]) == (subset, form)
         ]
         for frame in _parquet(files) if form == "parquet" else _tfrecord(files):
-            frame["png_sha256"] = [hashlib.sha256(data or b"").hexdigest() for data in frame.pop("png")]
+            frame["crop_sha256"] = [hashlib.sha256(data or b"").hexdigest() for data in frame.pop("crop")]
             frames.append(frame.assign(subset=subset)[COLUMNS])
     whole = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
     return whole.astype(dict.fromkeys(LABEL_COLUMNS, float))
@@ -101,7 +101,7 @@ def _tfrecord(files: list[Path]) -> Iterator[pd.DataFrame]:
     for batch in dataset(files).map(parse).batch(BATCH).as_numpy_iterator() if files else ():
         labels = {name: np.where(batch[name] == MISSING, np.nan, batch[name]) for name in LABEL_COLUMNS}
         ids = [image_id.decode() for image_id in batch["image_id"]]
-        yield pd.DataFrame({"image_id": ids, "png": list(batch["png"]), **labels})
+        yield pd.DataFrame({"image_id": ids, "crop": list(batch["crop"]), **labels})
 
 
 def _complete(form: str, frame: pd.DataFrame, assigned: pd.DataFrame) -> Judged:
@@ -140,7 +140,7 @@ def _rows(frame: pd.DataFrame) -> Judged:
     expectations = [
         rows(1, why="an empty table passes every share"),
         *identified(),
-        known("png_sha256", why="a row has its picture"),
+        known("crop_sha256", why="a row has its picture"),
         between("age", 0, OLDEST, why="the age bins of a network end there"),
         *codes(),
     ]

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from faceline.datasets import records
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.labels import OLDEST
 from faceline.datasets.records import Format, read_manifest, shard_files
 from faceline.datasets.tables import MISSING
@@ -28,12 +29,12 @@ Batch = tuple[
 
 @dataclass(frozen=True)
 class Subset:
-    """A subset of the shards: its files and their format, its rows, the pixels a side of its crops, and its labels."""
+    """A subset of the shards: its files and their format, its rows, how it holds their crops, and its labels."""
 
     files: tuple[Path, ...]
     form: Format
     rows: int
-    crop_size: int
+    crops: CropFormat
     label_counts: Mapping[str, Mapping[str, int]]  # rows of each label, by target
 
     @classmethod
@@ -44,7 +45,7 @@ class Subset:
             raise SourceError(f"{shards} has no rows in {name}")
         form: Format = "tfrecord" if "tfrecord" in manifest["formats"] else "parquet"
         files = tuple(shard_files(shards, name, form))
-        return cls(files, form, manifest["rows"][name], manifest["crop_size"], manifest["label_counts"][name])
+        return cls(files, form, manifest["rows"][name], CropFormat.of(manifest), manifest["label_counts"][name])
 
 
 def steps(subset: Subset, recipe: Recipe) -> int:
@@ -73,11 +74,11 @@ def training(
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         seed = recipe.seed + epoch * 1_000_003
         order = tf.random.experimental.stateless_shuffle(names, [recipe.seed, epoch])
-        rows = records.rows(order, subset.form)
+        rows = records.rows(order, subset.form, subset.crops)
         if times is not None:
             rows = _drawn(rows, recipe.sampling.by, times, seed).take(subset.rows)
         mixed = rows.shuffle(recipe.shuffle_buffer, seed=seed, reshuffle_each_iteration=False)
-        crops = mixed.map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
+        crops = mixed.map(_decode(subset.crops), num_parallel_calls=tf.data.AUTOTUNE)
         numbered = crops.batch(recipe.batch_size, drop_remainder=True).enumerate()
         return numbered.map(lambda number, batch: (seed, number, batch))
 
@@ -121,18 +122,18 @@ def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.D
     def plain(batch: dict[str, tf.Tensor]) -> Batch:
         return prepare(batch["crop"], recipe.input_size, recipe.grey, recipe.scaling), *_labels(batch, targets)
 
-    crops = records.rows(subset.files, subset.form).map(_decode(subset.crop_size), num_parallel_calls=tf.data.AUTOTUNE)
+    rows = records.rows(subset.files, subset.form, subset.crops)
+    crops = rows.map(_decode(subset.crops), num_parallel_calls=tf.data.AUTOTUNE)
     batches = crops.batch(recipe.batch_size).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
     known = tf.data.experimental.assert_cardinality(math.ceil(subset.rows / recipe.batch_size))
     return batches.apply(known).prefetch(2)
 
 
-def _decode(crop_size: int) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A function from a row to its image_id, its crop, uint8 (side, side, 3), and labels."""
+def _decode(crops: CropFormat) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+    """A function from a row to the same with its crop as uint8 (side, side, 3)."""
 
     def decode(row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        crop = tf.ensure_shape(tf.io.decode_png(row["png"], channels=3), (crop_size, crop_size, 3))
-        return {"crop": crop, **{name: row[name] for name in ("image_id", *records.LABEL_COLUMNS)}}
+        return row if crops.pixels == "raw" else {**row, "crop": crops.tensor(row["crop"])}
 
     return decode
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from faceline.faces.decoding import PIXELS_LIMIT, decode
+from faceline.datasets.crops import CropFormat
 
 if TYPE_CHECKING:  # it imports TensorFlow, which prints its banner unless it is loaded quietly
     from faceline.learning.answering import Answers
@@ -17,15 +17,15 @@ BATCH = 256  # crops decoded at a time; bounds the memory, does not change the a
 
 
 def predictions(
-    rows: Iterable[Mapping[str, Any]], answer: Callable[[npt.NDArray[np.uint8]], "Answers"]
+    rows: Iterable[Mapping[str, Any]], crops: CropFormat, answer: Callable[[npt.NDArray[np.uint8]], "Answers"]
 ) -> Iterator[pa.Table]:
     """Tables with schema PREDICTIONS, a batch each, for rows with schema SHARD.
 
     Args:
         rows: of a shard, in order.
+        crops: how the shard holds its crops.
         answer: maps crops, uint8 (N, S, S, 3), to the networks' answers.
     """
     remaining = iter(rows)
     while batch := list(islice(remaining, BATCH)):
-        crops = np.stack([decode(row["png"], max_pixels=PIXELS_LIMIT) for row in batch])
-        yield answer(crops).beside(batch)
+        yield answer(np.stack([crops.unpack(row["crop"]) for row in batch])).beside(batch)

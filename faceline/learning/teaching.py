@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from faceline.datasets.crops import CropFormat
 from faceline.datasets.records import read_manifest, read_rows
 from faceline.errors import SourceError
-from faceline.faces.decoding import PIXELS_LIMIT, decode
 from faceline.learning import heads
 from faceline.learning.answering import CropPredictor
 from faceline.learning.recipe import Recipe
@@ -32,15 +32,15 @@ def teach(bundle: Path, shards: Path, tick: Callable[[], None] = lambda: None) -
         SourceError: the shards are missing, or their crops are not of the size that the bundle was trained on.
     """
     predictor = CropPredictor(bundle)
-    card, found = predictor.card, read_manifest(shards)["crop_size"]
-    if found != card.crop.size:
-        raise SourceError(f"the crops in {shards} have {found} pixels a side, those of {bundle} {card.crop.size}")
+    card, crops = predictor.card, CropFormat.of(read_manifest(shards))
+    if crops.side != card.crop.size:
+        raise SourceError(f"the crops in {shards} have {crops.side} pixels a side, those of {bundle} {card.crop.size}")
     rows = read_rows(shards, SUBSET)
     image_ids: list[str] = []
     parts: list[dict[str, np.ndarray]] = []
     while batch := list(islice(rows, BATCH)):
         image_ids += [row["image_id"] for row in batch]
-        outputs = predictor.outputs(np.stack([decode(row["png"], max_pixels=PIXELS_LIMIT) for row in batch]))
+        outputs = predictor.outputs(np.stack([crops.unpack(row["crop"]) for row in batch]))
         parts.append({name: _answers(values, card.recipe.settings, name) for name, values in outputs.items()})
         for _ in batch:
             tick()

@@ -104,8 +104,8 @@ def test_two_runs_from_scratch_give_the_same_bytes(built: Project, tmp_path_fact
 
 
 def test_raw_pictures_through_the_predictor_are_their_shards_pixels(built: Project) -> None:
-    from faceline.datasets.records import read_rows
-    from faceline.faces.decoding import decode
+    from faceline.datasets.crops import CropFormat
+    from faceline.datasets.records import read_manifest, read_rows
     from faceline.learning.bundle import Predictor
 
     raw: dict[str, bytes] = {}
@@ -113,10 +113,11 @@ def test_raw_pictures_through_the_predictor_are_their_shards_pixels(built: Proje
         raw |= columns(part, "image_id", "bytes")
     rows = [row for subset in ("test", "val", "train") for row in read_rows(built.root / "data/shards", subset)][:50]
     assert len(rows) == 50
+    crops = CropFormat.of(read_manifest(built.root / "data/shards"))
     answers = Predictor(built.root / "models/bundle").predict([raw[row["image_id"]] for row in rows])
     for row, faces in zip(rows, answers, strict=True):
         assert len(faces) == 1
-        assert (faces[0].crop == decode(row["png"], max_pixels=10**6)).all()
+        assert (faces[0].crop == crops.unpack(row["crop"])).all()
 
 
 def test_judging_the_archive_itself_gives_the_answers_of_the_pipeline(built: Project, tmp_path: Path) -> None:

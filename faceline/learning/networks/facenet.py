@@ -67,7 +67,7 @@ class Arguments(Settings):
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
     """The pooled features (batch, n), 1,792 of all parts, or what a dense layer makes of them for each target.
 
-    Of a network cut short they are normalized: their mean is three times their spread there, and training diverged.
+    Of a network cut short they are normalized over the batch: their mean is three times their spread there.
     """
     from keras import layers
 
