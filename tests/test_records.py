@@ -1,7 +1,9 @@
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from faceline.datasets import records
 from faceline.datasets.crops import CropFormat, Held
@@ -68,6 +70,20 @@ def test_training_gets_the_rows_as_they_were_written(
         assert row["image_id"].decode() == wanted["image_id"]
         assert [row[name] for name in ("age", "gender")] == [wanted["age"], wanted["gender"]]
         assert row["race"] == (-1 if wanted["race"] is None else wanted["race"])
+
+
+def test_tensorflow_understands_what_it_is_given(tmp_path: Path) -> None:
+    """It would warn of a function that it runs as it is, in every training."""
+    shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord",), rows=20, seed=1))
+    said: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = said.append  # type: ignore[method-assign]
+    tf.get_logger().addHandler(handler)
+    try:
+        records.rows(shard_files(shards, "train", "tfrecord"), "tfrecord", CropFormat("raw", SIDE))
+    finally:
+        tf.get_logger().removeHandler(handler)
+    assert not [record.getMessage() for record in said]
 
 
 def test_strings_become_the_same_pixels_in_tensorflow() -> None:

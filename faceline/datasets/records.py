@@ -218,7 +218,7 @@ def rows(files: "Sequence[Path] | tf.Tensor", form: Format, crops: CropFormat) -
 
     raw, shape = crops.pixels == "raw", (crops.side, crops.side, 3)
 
-    def columns(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    def columns(serialized: "tf.Tensor") -> dict[str, "tf.Tensor"]:  # AutoGraph could not look the types up
         row = parse(serialized)
         return {**row, "crop": crops.tensor(row["crop"])} if raw else row
 
