@@ -2,6 +2,7 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
@@ -70,6 +71,11 @@ def test_training_gets_the_rows_as_they_were_written(
         assert row["image_id"].decode() == wanted["image_id"]
         assert [row[name] for name in ("age", "gender")] == [wanted["age"], wanted["gender"]]
         assert row["race"] == (-1 if wanted["race"] is None else wanted["race"])
+
+
+def test_values_of_a_slice_come_together_without_their_neighbours() -> None:
+    column = pa.array([b"ab", b"c", b"def", b"gh"], pa.binary()).slice(1, 2)
+    assert records._together(column).tobytes() == b"cdef"
 
 
 def test_tensorflow_understands_what_it_is_given(tmp_path: Path) -> None:
