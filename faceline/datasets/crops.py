@@ -1,7 +1,6 @@
 """How shards hold their crops: the pixels as they lie in memory, or a PNG of them.
 
-Pixels are read several times as fast, PNGs take a third of the space (docs/results.md). TensorFlow is imported by the
-functions that need it.
+Pixels need no decoding, PNGs take less space. TensorFlow is imported by the functions that need it.
 """
 
 from collections.abc import Mapping
