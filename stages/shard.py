@@ -1,7 +1,8 @@
 """Write the crops and labels of each subset as TFRecord and Parquet, shuffled.
 
 Reads data/clean (labels), data/crop (pictures) and data/split (subsets), writes data/shards: a folder for each subset,
-manifest.json (rows, checksums, label codes and counts, size and form of a crop) and summary.json. Run it with `dvc repro shard`.
+manifest.json (rows, checksums, label codes and counts, size and form of a crop) and summary.json.
+Run it with `dvc repro shard`.
 
 The pictures are copied once to a temporary file and each shard is written from there, so that no more than a batch of
 them is in memory, and their order depends on the seed and the rows alone.
