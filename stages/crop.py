@@ -81,13 +81,13 @@ def faces_by_image(faces: pa.Table) -> dict[str, list[Face] | str]:
     """The faces of each picture, by descending score, or what the detector raised."""
     result: dict[str, Any] = defaultdict(list)
     names = ("x", "y", "width", "height", "score")
-    for row in faces.sort_by([("image_id", "ascending"), ("face", "ascending")]).drop_columns("landmarks").to_pylist():
+    for row in faces.sort_by([("image_id", "ascending"), ("face", "ascending")]).to_pylist():
         if row["error"] is not None:
             result[row["image_id"]] = row["error"]
         elif row["face"] is None:
             result[row["image_id"]] = []
         else:
-            result[row["image_id"]].append(Face(*(row[name] for name in names)))
+            result[row["image_id"]].append(Face(*(row[name] for name in names), tuple(row["landmarks"] or ())))
     return result
 
 

@@ -77,6 +77,57 @@ def test_a_box_wholly_outside_is_white() -> None:
     assert (crop_face(coordinates(20, 20), Face(50, 50, 10, 10, 1.0), settings()) == 255).all()
 
 
+def tilted(degrees: float) -> tuple[np.ndarray, Face]:
+    """A face of two eyes, red and green, turned clockwise by so many degrees, and its box, which the turn leaves."""
+    angle = np.deg2rad(degrees)
+    x, y = 15 * np.cos(angle), 15 * np.sin(angle)
+    eyes = [(round(100 - x), round(80 - y)), (round(100 + x), round(80 + y))]
+    picture = np.full((160, 200, 3), 90, np.uint8)
+    for (column, row), colour in zip(eyes, [(250, 0, 0), (0, 250, 0)], strict=True):
+        picture[row - 2 : row + 3, column - 2 : column + 3] = colour
+    return picture, Face(70, 50, 60, 60, 1.0, (*eyes[0], *eyes[1], 100, 90, 95, 100, 105, 100))
+
+
+def eye(crop: np.ndarray, channel: int) -> np.ndarray:
+    """Where an eye is: the mean row and column of what is of its colour alone."""
+    own = crop[..., channel].astype(int) - crop[..., 1 - channel] > 100
+    return np.argwhere(own).mean(axis=0)
+
+
+@pytest.mark.parametrize("fill", ["white", "picture"])
+@pytest.mark.parametrize("degrees", [-100, -30, 10, 45, 170])
+def test_aligned_eyes_are_level_wherever_they_were(degrees: float, fill: str) -> None:
+    picture, face = tilted(degrees)
+    level = crop_face(*tilted(0), settings(size=60, fill=fill))
+    crop = crop_face(picture, face, settings(size=60, fill=fill, align=True))
+    for channel in (0, 1):
+        np.testing.assert_allclose(eye(crop, channel), eye(level, channel), atol=1.5)  # a pixel's middle is off its corner
+
+
+def test_a_level_face_is_the_same_aligned() -> None:
+    picture = coordinates(100, 80)
+    face = Face(10, 20, 33, 40, 1.0, (15, 30, 30, 30, 22, 40, 17, 50, 28, 50))
+    for fill in ("white", "picture"):
+        aligned = crop_face(picture, face, settings(fill=fill, align=True))
+        np.testing.assert_array_equal(aligned, crop_face(picture, face, settings(fill=fill)))
+
+
+def test_aligning_needs_landmarks_and_is_a_choice() -> None:
+    picture, face = tilted(30)
+    plain = crop_face(picture, face, settings())
+    bare = Face(face.x, face.y, face.width, face.height, face.score)
+    np.testing.assert_array_equal(crop_face(picture, bare, settings(align=True)), plain)
+    assert (crop_face(picture, face, settings(align=True)) != plain).any()
+
+
+def test_what_an_aligned_box_brings_from_beyond_the_picture_is_white() -> None:
+    grey = np.full((40, 40, 3), 90, np.uint8)
+    face = Face(4, 4, 32, 32, 1.0, (10, 10, 20, 20, 0, 0, 0, 0, 0, 0))
+    crop = crop_face(grey, face, settings(align=True))
+    assert (crop[0, 0] == 255).all()  # the corner of a box turned by 45 degrees reaches over the edge
+    assert (crop[16, 16] == 90).all()
+
+
 def test_only_faces_scored_high_enough_are_counted() -> None:
     faces = [Face(0, 0, 9, 9, 0.95), Face(0, 0, 9, 9, 0.9), Face(0, 0, 9, 9, 0.89)]
     assert counted(faces, settings()) == faces[:2]

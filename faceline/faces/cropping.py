@@ -13,6 +13,7 @@ from faceline.faces.quality import QualitySettings
 from faceline.params import Settings
 
 WHITE = (255, 255, 255)
+Box = tuple[int, int, int, int]  # left, top, right and bottom edge, pixels; the last two are not part of it
 
 
 class CropSettings(Settings):
@@ -21,6 +22,7 @@ class CropSettings(Settings):
     min_score: Annotated[float, Field(ge=0, le=1)]  # a found face below this is not counted
     margin: Annotated[float, Field(ge=0, le=2)]  # added on each side, as a share of the box's side
     fill: Literal["white", "picture"]  # how the box becomes a square
+    align: bool = False  # turn the picture about the face, so that its eyes are level
     size: Annotated[int, Field(ge=16, le=1024)]  # pixels a side
     quality: QualitySettings
 
@@ -43,7 +45,8 @@ def crop_face(picture: np.ndarray, face: Face, settings: CropSettings) -> np.nda
     """The square crop of one face.
 
     The box grows by the margin on each side. `fill: picture` then takes the square around its centre from the picture;
-    `fill: white` keeps the box's aspect ratio and pads it white. What lies outside the picture is white.
+    `fill: white` keeps the box's aspect ratio and pads it white. With `align` the box is turned about its centre to lie
+    along the line through the eyes, where the face has landmarks. What lies outside the picture is white.
 
     Args:
         picture: RGB uint8 (height, width, 3).
@@ -57,16 +60,42 @@ def crop_face(picture: np.ndarray, face: Face, settings: CropSettings) -> np.nda
     region_width, region_height = (side, side) if settings.fill == "picture" else (math.ceil(width), math.ceil(height))
     left = round(face.x + face.width / 2 - region_width / 2)
     top = round(face.y + face.height / 2 - region_height / 2)
+    box = (left, top, left + region_width, top + region_height)
+    region = _turned(picture, box, _tilt(face)) if settings.align and face.landmarks else _taken(picture, box)
     square = Image.new("RGB", (side, side), WHITE)
-    # The part of the region that the picture has; pasting a whole box over the edge would bring black pixels.
-    inside = (
-        max(left, 0),
-        max(top, 0),
-        min(left + region_width, picture.shape[1]),
-        min(top + region_height, picture.shape[0]),
-    )
+    square.paste(region, ((side - region_width) // 2, (side - region_height) // 2))
+    return np.asarray(square.resize((settings.size, settings.size), Image.Resampling.LANCZOS))
+
+
+def _taken(picture: np.ndarray, box: Box) -> Image.Image:
+    """The pixels of a box, white where it reaches over the picture's edge."""
+    left, top, right, bottom = box
+    region = Image.new("RGB", (right - left, bottom - top), WHITE)
+    # The part of the box that the picture has; taking the whole of it would bring black pixels.
+    inside = (max(left, 0), max(top, 0), min(right, picture.shape[1]), min(bottom, picture.shape[0]))
     if inside[0] < inside[2] and inside[1] < inside[3]:
         part = Image.fromarray(picture[inside[1] : inside[3], inside[0] : inside[2]])
-        offset = ((side - region_width) // 2 - left, (side - region_height) // 2 - top)
-        square.paste(part, (inside[0] + offset[0], inside[1] + offset[1]))
-    return np.asarray(square.resize((settings.size, settings.size), Image.Resampling.LANCZOS))
+        region.paste(part, (inside[0] - left, inside[1] - top))
+    return region
+
+
+def _turned(picture: np.ndarray, box: Box, angle: float) -> Image.Image:
+    """The pixels of a box that is turned clockwise by `angle`, radians, about its centre."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    reach = math.ceil(math.hypot(width, height) / 2) + 2  # pixels; of the corners, and of the interpolation
+    x, y = left + width // 2, top + height // 2
+    around = _taken(picture, (x - reach, y - reach, x + reach, y + reach))
+    cos, sin = math.cos(angle), math.sin(angle)
+    centre = (left + width / 2 - x + reach, top + height / 2 - y + reach)
+    map_to_source = (
+        (cos, -sin, centre[0] - (cos * width - sin * height) / 2)
+        + (sin, cos, centre[1] - (sin * width + cos * height) / 2)
+    )  # fmt: skip
+    return around.transform((width, height), Image.Transform.AFFINE, map_to_source, Image.Resampling.BICUBIC)
+
+
+def _tilt(face: Face) -> float:
+    """The angle of the line from the left to the right eye of the picture, radians, clockwise from level."""
+    left_x, left_y, right_x, right_y = face.landmarks[:4]
+    return math.atan2(right_y - left_y, right_x - left_x)
