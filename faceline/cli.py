@@ -14,7 +14,11 @@ says whether one bundle's predictions are better than another's on the same pict
 
     faceline teach BUNDLE OUTPUT [--shards data/shards]
 
-writes what a bundle answers to the training pictures, for a smaller network to learn from.
+writes what a bundle answers to the training pictures, for a smaller network to learn from;
+
+    faceline serve [--bundle BUNDLE] [--host 127.0.0.1] [--port 5000]
+
+answers over HTTP what `predict` does.
 """
 
 import json
@@ -212,6 +216,34 @@ def teach(bundle: Path, output: Path, shards: Path) -> None:
         answers = teaching.teach(bundle, shards, tick)
     write_answers(output, answers)
     click.echo(f"{output}: {', '.join(answers.answers)} of {len(answers.image_ids)} pictures")
+
+
+@main.command(context_settings={"auto_envvar_prefix": "FACELINE"})
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    default=default_bundle,
+    show_default=DEFAULT,
+    help="A trained bundle; SIGHUP opens it anew.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address; 0.0.0.0: reachable by everybody.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="The port.")
+@click.option("--api-key", help="Ask this of everybody, as the header X-API-Key; better set as FACELINE_API_KEY.")
+@click.option("--cors-origin", "cors_origins", multiple=True, help="Let pages of this origin ask; may be repeated.")
+@click.option("--max-bytes", type=click.IntRange(min=1), help="Of an encoded picture.  [default: 10 MiB]")
+@click.option("--max-pixels", type=click.IntRange(min=1), help="Of a picture.  [default: as the bundle's card]")
+@click.option("--max-waiting", type=click.IntRange(min=1), help="Requests at a time.  [default: 64]")
+@click.option("--access-log/--no-access-log", default=True, show_default=True, help="A line for each request.")
+def serve(*, host: str, port: int, access_log: bool, **settings: Any) -> None:
+    """Answer over HTTP what `predict` does: http://127.0.0.1:5000/docs describes it.
+
+    Each option can be given in the environment too, as FACELINE_PORT. SIGTERM answers what is under way, then ends.
+    """
+    from serving.server import run
+    from serving.settings import ServeSettings
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    run(ServeSettings(**given), host, port, access_log=access_log)
 
 
 def bundle_of(predictor: "CropPredictor", search: bool) -> "Bundle":

@@ -87,7 +87,9 @@ def faces_by_image(faces: pa.Table) -> dict[str, list[Face] | str]:
         elif row["face"] is None:
             result[row["image_id"]] = []
         else:
-            result[row["image_id"]].append(Face(*(row[name] for name in names), tuple(row["landmarks"] or ())))
+            result[row["image_id"]].append(
+                Face(**{name: row[name] for name in names}, landmarks=tuple(row["landmarks"] or ()))
+            )
     return result
 
 

@@ -1,65 +1,26 @@
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 from faceline.errors import BundleError, PictureError
-from faceline.faces.cropping import CropSettings, crop_face
+from faceline.faces.cropping import crop_face
 from faceline.faces.decoding import encode_png
-from faceline.faces.detection import DetectSettings, Face
 from faceline.files import read_json, sha256_file, write_json
 from faceline.learning.answering import answers_of
 from faceline.learning.bundle import Predictor
-from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards, read_card
-from faceline.learning.packing import write_bundle
-from faceline.learning.training import Trained, build
-from faceline.params import read_settings
+from faceline.learning.card import AgeInterval, read_card
+from tests.toy_bundle import FACES, Finds, write_toy_bundle
 from tests.toys import SIDE, network, recipe
 
 # Keras 3.15 converts variables the old way when it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
-FACES = [Face(2, 3, 20, 26, 0.99), Face(30, 8, 18, 20, 0.95), Face(0, 0, 30, 30, 0.3)]
-
-
-class Finds:
-    """A detector that finds the same faces everywhere, but none in a black picture."""
-
-    def detect(self, pictures: Sequence[np.ndarray]) -> list[list[Face]]:
-        return [FACES if picture.any() else [] for picture in pictures]
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     """An untrained bundle for all three targets."""
-    return write(tmp_path / "bundle")
-
-
-def write(folder: Path, *targets: str, temperatures: dict[str, float] | None = None, **serving: Any) -> Path:
-    learned = network(*targets)
-    settings = recipe(networks=[learned], serving=serving)
-    keras.utils.set_random_seed(1)
-    folder.mkdir()
-    crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
-    write_bundle(
-        folder,
-        [Trained(entry, build(entry, settings), []) for entry in settings.networks],
-        settings,
-        name="toy",
-        dataset="toys",
-        licence="CC0-1.0",
-        decode=DecodeSettings(max_pixels=10_000, min_side=16),
-        detect=DetectSettings(enabled=True),
-        crop=crop,
-        shards=Shards(digest="0" * 64, rows={"train": 1, "val": 1, "test": 1}, crop_size=SIDE),
-        constants=Constants(age_mean=30, age_median=30, gender=0, race=None),
-        validation={"rows": 1},
-        temperatures=temperatures or {},
-        age_interval=AgeInterval(coverage=0.9, half_width=7.5) if "age" in learned["targets"] else None,
-    )
-    return folder
+    return write_toy_bundle(tmp_path / "bundle")
 
 
 def picture(seed: int) -> np.ndarray:
@@ -84,7 +45,7 @@ def test_answers_have_their_shapes_and_bounds(bundle: Path) -> None:
 def test_answers_to_a_picture_and_its_mirror_image_are_averaged(bundle: Path, tmp_path: Path) -> None:
     crops = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3)).astype(np.uint8)
     plain, mirrored = (Predictor(bundle).predict_crops(view) for view in (crops, crops[:, :, ::-1]))
-    averaged = Predictor(write(tmp_path / "averaged", flip_averaging=True)).predict_crops(crops)
+    averaged = Predictor(write_toy_bundle(tmp_path / "averaged", flip_averaging=True)).predict_crops(crops)
     for name in ("age", "female_probability", "race_probabilities"):
         first, second, mean = (getattr(found, name) for found in (plain, mirrored, averaged))
         assert not np.allclose(first, second, atol=1e-5)
@@ -94,7 +55,9 @@ def test_answers_to_a_picture_and_its_mirror_image_are_averaged(bundle: Path, tm
 def test_temperatures_soften_and_keep_the_answer(bundle: Path, tmp_path: Path) -> None:
     crops = np.random.default_rng(1).integers(0, 256, (5, SIDE, SIDE, 3)).astype(np.uint8)
     plain = Predictor(bundle).predict_crops(crops)
-    soft = Predictor(write(tmp_path / "soft", temperatures={"gender": 2.0, "race": 4.0})).predict_crops(crops)
+    soft = Predictor(write_toy_bundle(tmp_path / "soft", temperatures={"gender": 2.0, "race": 4.0})).predict_crops(
+        crops
+    )
     assert plain.race_probabilities is not None and soft.race_probabilities is not None
     assert plain.female_probability is not None and soft.female_probability is not None
     logits, softer = (np.log(p / (1 - p)) for p in (plain.female_probability, soft.female_probability))
@@ -126,7 +89,7 @@ def test_no_crops_give_no_answers(bundle: Path) -> None:
 
 
 def test_an_absent_target_is_none(tmp_path: Path) -> None:
-    predictor = Predictor(write(tmp_path / "bundle", "gender"), Finds())
+    predictor = Predictor(write_toy_bundle(tmp_path / "bundle", "gender"), Finds())
     answers = predictor.predict_crops(np.zeros((2, SIDE, SIDE, 3), np.uint8))
     assert answers.age is answers.age_low is answers.race_probabilities is None
     face = predictor.predict([encode_png(picture(1))])[0][0]

@@ -22,7 +22,7 @@ from faceline.datasets.sources.source import Item, Labels, Rejection
 from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import PictureError, SourceError
 from faceline.evaluation.metrics import Constants, coverage, evaluate
-from faceline.faces.cropping import CropSettings, crop_face, only_face
+from faceline.faces.cropping import CropSettings, crop_face, only_face, whole_crop
 from faceline.faces.decoding import decode
 from faceline.faces.detection import DetectSettings, Face, whole_picture
 from faceline.faces.detector import Detector
@@ -61,8 +61,8 @@ class Bundle:
 
     @property
     def whole(self) -> CropSettings:
-        """How a whole picture becomes a crop: as in training if those were whole pictures, else without a margin."""
-        return self.crop.model_copy(update={"margin": 0.0}) if self.detect.enabled else self.crop
+        """How a whole picture becomes a crop."""
+        return whole_crop(self.crop, self.detect)
 
 
 @dataclass(frozen=True)

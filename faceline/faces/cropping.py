@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from faceline.faces.detection import Face
+from faceline.faces.detection import DetectSettings, Face
 from faceline.faces.quality import QualitySettings
 from faceline.params import Settings
 
@@ -39,6 +39,11 @@ def only_face(faces: Sequence[Face], settings: CropSettings) -> Face | tuple[str
         return found[0]
     reason = "several_faces" if found else "no_face"
     return reason, f"{len(found)} faces score {settings.min_score:g} or more; exactly 1 is kept"
+
+
+def whole_crop(settings: CropSettings, detect: DetectSettings) -> CropSettings:
+    """How a picture that is one face already becomes a crop: without a margin, unless training did the same."""
+    return settings.model_copy(update={"margin": 0.0}) if detect.enabled else settings
 
 
 def crop_face(picture: np.ndarray, face: Face, settings: CropSettings) -> np.ndarray:
@@ -88,11 +93,10 @@ def _turned(picture: np.ndarray, box: Box, angle: float) -> Image.Image:
     around = _taken(picture, (x - reach, y - reach, x + reach, y + reach))
     cos, sin = math.cos(angle), math.sin(angle)
     centre = (left + width / 2 - x + reach, top + height / 2 - y + reach)
-    map_to_source = (
-        (cos, -sin, centre[0] - (cos * width - sin * height) / 2)
-        + (sin, cos, centre[1] - (sin * width + cos * height) / 2)
-    )  # fmt: skip
-    return around.transform((width, height), Image.Transform.AFFINE, map_to_source, Image.Resampling.BICUBIC)
+    first = centre[0] - (cos * width - sin * height) / 2
+    second = centre[1] - (sin * width + cos * height) / 2
+    to_source = (cos, -sin, first, sin, cos, second)
+    return around.transform((width, height), Image.Transform.AFFINE, to_source, Image.Resampling.BICUBIC)
 
 
 def _tilt(face: Face) -> float:

@@ -71,12 +71,7 @@ def decode(data: bytes, *, max_pixels: int, min_side: int = 1) -> Pixels:
     Raises:
         PictureError: with one of the reasons that this module's docstring lists.
     """
-    picture = _open(data)
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise PictureError("too_many_pixels", f"{width}x{height}, more than {max_pixels} pixels")
-    if min(width, height) < min_side:
-        raise PictureError("too_small", f"{width}x{height}, a side below {min_side} pixels")
+    picture = _within(data, max_pixels, min_side)
     try:
         picture.load()
     except _DAMAGE as error:
@@ -84,11 +79,31 @@ def decode(data: bytes, *, max_pixels: int, min_side: int = 1) -> Pixels:
     return np.asarray(_as_rgb(_upright(picture)))
 
 
+def dimensions(data: bytes, *, max_pixels: int, min_side: int = 1) -> tuple[int, int]:
+    """Width and height by the header of an encoded picture, before it is turned upright; nothing is decoded.
+
+    Raises:
+        PictureError: as `decode`, but for what only decoding shows.
+    """
+    return _within(data, max_pixels, min_side).size
+
+
 def encode_png(pixels: Pixels) -> bytes:
     """`pixels`, uint8 (H, W) or (H, W, 3), as a PNG: lossless, and the same bytes every time."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
+
+
+def _within(data: bytes, max_pixels: int, min_side: int) -> Image.Image:
+    """The picture with its header read, if its size is allowed."""
+    picture = _open(data)
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise PictureError("too_many_pixels", f"{width}x{height}, more than {max_pixels} pixels")
+    if min(width, height) < min_side:
+        raise PictureError("too_small", f"{width}x{height}, a side below {min_side} pixels")
+    return picture
 
 
 def _open(data: bytes) -> Image.Image:

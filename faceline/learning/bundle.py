@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from faceline.faces.cropping import counted, crop_face
-from faceline.faces.decoding import decode
-from faceline.faces.detection import Face
+from faceline.faces.cropping import CropSettings, counted, crop_face, whole_crop
+from faceline.faces.decoding import Pixels, decode
+from faceline.faces.detection import Face, whole_picture
 from faceline.faces.detector import Detector
 from faceline.learning.answering import Answers, CropPredictor
 
@@ -40,6 +40,15 @@ class FindsFaces(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Framed:
+    """The faces of one picture that are asked about: RGB uint8 (height, width, 3), and how each face is cut out."""
+
+    picture: Pixels
+    faces: Sequence[Face]
+    crop: CropSettings
+
+
 class Predictor(CropPredictor):
     """The networks of a bundle, and the way of a picture to them.
 
@@ -61,22 +70,32 @@ class Predictor(CropPredictor):
         Raises:
             PictureError: a picture cannot be used.
         """
-        decoded = [decode(data, **self.card.decode.model_dump()) for data in pictures]
+        return self.answer(self.find([decode(data, **self.card.decode.model_dump()) for data in pictures]))
+
+    def find(self, pictures: Sequence[Pixels]) -> list[Framed]:
+        """The counted faces of each RGB picture (height, width, 3), by descending score."""
         if self._detector is None:
             self._detector = Detector(self.card.detect)
-        faces = [counted(found, self.card.crop) for found in self._detector.detect(decoded)]
-        crops = [
-            crop_face(picture, face, self.card.crop)
-            for picture, found in zip(decoded, faces, strict=True)
-            for face in found
-        ]
-        if not crops:
-            return [[] for _ in pictures]
-        answers = _rows(self.predict_crops(np.stack(crops)))
-        remaining = zip(crops, answers, strict=True)
+        found = self._detector.detect(pictures)
         return [
-            [FaceAnswer(face, crop, **numbers) for face, (crop, numbers) in zip(found, remaining, strict=False)]
-            for found in faces
+            Framed(picture, counted(faces, self.card.crop), self.card.crop)
+            for picture, faces in zip(pictures, found, strict=True)
+        ]
+
+    def whole(self, picture: Pixels) -> Framed:
+        """An RGB picture (height, width, 3) that is one face already."""
+        face = whole_picture(picture.shape[1], picture.shape[0])
+        return Framed(picture, [face], whole_crop(self.card.crop, self.card.detect))
+
+    def answer(self, framed: Sequence[Framed]) -> list[list[FaceAnswer]]:
+        """What the networks answer on the faces of each picture, in the order given."""
+        crops = [crop_face(item.picture, face, item.crop) for item in framed for face in item.faces]
+        if not crops:
+            return [[] for _ in framed]
+        answers = zip(crops, _rows(self.predict_crops(np.stack(crops))), strict=True)
+        return [
+            [FaceAnswer(face, crop, **numbers) for face, (crop, numbers) in zip(item.faces, answers, strict=False)]
+            for item in framed
         ]
 
 

@@ -1,5 +1,6 @@
 """What `faceline predict` says of pictures: as JSON, or as a table."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ def picture_record(judged: Judged, card: "Card") -> dict[str, Any]:
     """What is printed as JSON of one picture; a target that the bundle lacks is left out."""
     if judged.error:
         return {"picture": str(judged.picture), "error": judged.error}
-    return {"picture": str(judged.picture), "faces": [_face_record(answer, card) for answer in judged.faces]}
+    return {"picture": str(judged.picture), "faces": [face_record(answer, card) for answer in judged.faces]}
 
 
 def pictures_table(judged: Sequence[Judged], card: "Card") -> Table:
@@ -37,23 +38,28 @@ def pictures_table(judged: Sequence[Judged], card: "Card") -> Table:
         if not item.faces:
             table.add_row(str(item.picture), item.error or "no face", *("" for _ in COLUMNS[2:]))
         for answer in item.faces:
-            table.add_row(str(item.picture), *_cells(_face_record(answer, card)))
+            table.add_row(str(item.picture), *_cells(face_record(answer, card)))
     return table
 
 
-def _face_record(answer: "FaceAnswer", card: "Card") -> dict[str, Any]:
+def face_record(answer: "FaceAnswer", card: "Card") -> dict[str, Any]:
     """One face as plain values: box and score, and what the bundle says of each target."""
     face = answer.face
     box = {"x": face.x, "y": face.y, "width": face.width, "height": face.height}
     record: dict[str, Any] = {"box": box, "score": face.score}
     if answer.age is not None:
-        record["age"] = {"years": answer.age, "low": answer.age_low, "high": answer.age_high}
+        record["age"] = {"years": answer.age, "low": _known(answer.age_low), "high": _known(answer.age_high)}
     if answer.female_probability is not None:
         male, female = card.labels["gender"]
         record["gender"] = _most_likely({female: answer.female_probability, male: 1 - answer.female_probability})
     if answer.race_probabilities is not None:
         record["race"] = _most_likely(dict(zip(card.labels["race"], answer.race_probabilities, strict=True)))
     return record
+
+
+def _known(bound: float | None) -> float | None:
+    """A bound of an interval; None where the bundle has no interval, which JSON cannot say as NaN."""
+    return None if bound is None or math.isnan(bound) else bound
 
 
 def _most_likely(probabilities: dict[str, float]) -> dict[str, Any]:
@@ -64,8 +70,12 @@ def _most_likely(probabilities: dict[str, float]) -> dict[str, Any]:
 def _cells(record: dict[str, Any]) -> list[str]:
     """The cells of a face's row behind the picture's name; empty where the bundle has no such target."""
     box = "{width}x{height} at {x}, {y}".format(**record["box"])
-    age = "{years:.0f} ({low:.0f} to {high:.0f})".format(**record["age"]) if "age" in record else ""
+    age = _age(**record["age"]) if "age" in record else ""
     labels = (
         "{label} {probability:.0%}".format(**record[name]) if name in record else "" for name in ("gender", "race")
     )
     return [box, f"{record['score']:.2f}", age, *labels]
+
+
+def _age(years: float, low: float | None, high: float | None) -> str:
+    return f"{years:.0f}" if low is None or high is None else f"{years:.0f} ({low:.0f} to {high:.0f})"

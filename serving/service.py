@@ -1,0 +1,149 @@
+"""From an encoded picture to its answer: limits first, then decoding, then the engine; and the bundle that answers."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+
+from faceline.errors import BundleError, PictureError
+from faceline.faces.decoding import decode, dimensions
+from faceline.files import digest
+from faceline.learning.bundle import Predictor
+from faceline.learning.card import Card
+from serving.answers import PictureAnswer
+from serving.engine import Engine, Question
+from serving.metrics import Metrics
+from serving.problems import overloaded, unusable
+from serving.settings import ServeSettings
+
+log = logging.getLogger("uvicorn.error")
+WARM_UP = (256, 256)  # pixels; of the picture with which a bundle is tried before it answers anybody
+
+
+class Service:
+    """Answers pictures with a bundle, within limits.
+
+    Args:
+        settings: of the server.
+        open_predictor: gives the predictor of a bundle's folder.
+    """
+
+    def __init__(
+        self,
+        settings: ServeSettings,
+        open_predictor: Callable[[Path], Predictor] = Predictor,
+    ):
+        self.settings = settings
+        self.metrics = Metrics()
+        self._open = open_predictor
+        self._engine: Engine | None = None
+        self._waiting = 0  # requests that were let in
+        self._pixels = 0  # decoded at the moment
+        self._room = asyncio.Condition()
+        self._opening = asyncio.Lock()
+        self.digest: str | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether pictures are answered."""
+        return self._engine is not None
+
+    @property
+    def card(self) -> Card:
+        """The card of the bundle that answers; ProblemError while there is none."""
+        return self._running().predictor.card
+
+    async def start(self) -> None:
+        """Open the bundle and try it; BundleError where it cannot be used."""
+        async with self._opening:
+            predictor, self.digest = await asyncio.to_thread(self._opened)
+            self._engine = Engine(predictor, self.settings, self.metrics.batches.observe)
+            log.info("%s is ready, SHA-256 %s", self.settings.bundle, self.digest)
+
+    async def reload(self) -> bool:
+        """Go on with what the bundle's folder holds now; with the old one, and False, where that cannot be used."""
+        async with self._opening:
+            try:
+                predictor, found = await asyncio.to_thread(self._opened)
+            except BundleError as error:
+                log.error("the bundle was not reloaded: %s", error.message)
+                return False
+            if self._engine is None:  # it was stopped meanwhile
+                return False
+            self._engine.predictor, self.digest = predictor, found
+            log.info("reloaded %s, SHA-256 %s", self.settings.bundle, self.digest)
+            return True
+
+    async def stop(self) -> None:
+        """Answer what is under way, then end."""
+        if self._engine is not None:
+            engine, self._engine = self._engine, None
+            await asyncio.to_thread(engine.close)
+
+    @asynccontextmanager
+    async def admitted(self) -> AsyncIterator[None]:
+        """Around a request; ProblemError where too many are under way already."""
+        self._running()
+        if self._waiting >= self.settings.max_waiting:
+            raise overloaded(f"{self._waiting} requests are under way already")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+
+    async def answer(self, data: bytes, *, cropped: bool, largest: bool) -> PictureAnswer:
+        """The faces of an encoded picture.
+
+        Raises:
+            ProblemError: the picture cannot be used, or it takes too long.
+        """
+        try:
+            async with asyncio.timeout(self.settings.answer_timeout):
+                return await self._answer(data, cropped=cropped, largest=largest)
+        except PictureError as error:
+            raise unusable(error) from None
+        except TimeoutError:
+            raise overloaded(f"no answer within {self.settings.answer_timeout:g} s", "timeout") from None
+
+    async def _answer(self, data: bytes, *, cropped: bool, largest: bool) -> PictureAnswer:
+        engine = self._running()
+        limits = engine.predictor.card.decode
+        most = min(limits.max_pixels, self.settings.max_pixels or limits.max_pixels)
+        with engine.announced():
+            width, height = await asyncio.to_thread(dimensions, data, max_pixels=most, min_side=limits.min_side)
+        async with self._space(width * height):
+            with engine.announced():
+                picture = await asyncio.to_thread(decode, data, max_pixels=most, min_side=limits.min_side)
+            return await engine.answer(Question(picture, cropped=cropped, largest=largest))
+
+    @asynccontextmanager
+    async def _space(self, pixels: int) -> AsyncIterator[None]:
+        """Around the time that a picture of so many pixels is decoded: waits until there is room for it."""
+        async with self._room:
+            # A picture that is larger than all the room there is must get through alone.
+            most = max(self.settings.pixels_in_memory, pixels)
+            await self._room.wait_for(lambda: self._pixels + pixels <= most)
+            self._pixels += pixels
+        try:
+            yield
+        finally:
+            self._pixels -= pixels
+            async with self._room:
+                self._room.notify_all()
+
+    def _opened(self) -> tuple[Predictor, str]:
+        """The predictor of the bundle as it is on disk, tried once so that no request waits for it, and its digest."""
+        found = digest(self.settings.bundle)
+        predictor = self._open(self.settings.bundle)
+        blank = np.zeros((*WARM_UP, 3), np.uint8)
+        predictor.answer([*predictor.find([blank]), predictor.whole(blank)])
+        return predictor, found
+
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise overloaded("it is starting or stopping", "not_ready")
+        return self._engine

@@ -1,0 +1,184 @@
+"""Under load: what is answered together, what is turned away, and what a bundle that changes does to requests."""
+
+import concurrent.futures
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from serving.app import create_app
+from serving.service import Service
+from serving.settings import ServeSettings
+from tests.serving import POISON, Held, encoded, held, served
+from tests.toy_bundle import write_toy_bundle
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+Pool = concurrent.futures.ThreadPoolExecutor
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_bundle(tmp_path_factory.mktemp("engine") / "bundle")
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    with Pool(16) as pool:
+        yield pool
+
+
+def ask(client: TestClient, data: bytes, **options: Any) -> Any:
+    return client.post("/predict", files={"picture": data}, params=options)
+
+
+def close(a: Any, b: Any) -> bool:
+    """Whether two answers are the same but for rounding, which other pictures in the batch may change."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(close, a, b))
+    return bool(a == pytest.approx(b, abs=1e-4))
+
+
+def hold(client: TestClient, service: Service, pool: Pool) -> "concurrent.futures.Future[Any]":
+    """A request that the predictor is busy with until it is let go."""
+    predictor = held(service)
+    predictor.go.clear()
+    predictor.entered.clear()
+    first = pool.submit(ask, client, encoded())
+    assert predictor.entered.wait(60)
+    return first
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for what must come."""
+    waiting = threading.Event()
+    for _ in range(6000):
+        if condition():
+            return
+        waiting.wait(0.01)
+    raise AssertionError("it never came")
+
+
+def test_what_waits_is_answered_together(bundle: Path, pool: Pool) -> None:
+    with served(bundle) as (client, service):
+        first = hold(client, service, pool)
+        others = [pool.submit(ask, client, encoded(seed)) for seed in range(7)]
+        until(lambda: service._engine is not None and service._engine._jobs.qsize() == 7)
+        held(service).go.set()
+        answers = [other.result().json() for other in [first, *others]]
+        assert held(service).batches[-2:] == [1, 7]
+        alone = [ask(client, data).json() for data in (encoded(), *map(encoded, range(7)))]
+        assert all(map(close, answers, alone))
+
+
+def test_a_batch_has_a_limit(bundle: Path, pool: Pool) -> None:
+    with served(bundle, batch_pictures=3) as (client, service):
+        first = hold(client, service, pool)
+        others = [pool.submit(ask, client, encoded(seed)) for seed in range(7)]
+        until(lambda: service._engine is not None and service._engine._jobs.qsize() == 7)
+        held(service).go.set()
+        assert all(other.result().status_code == 200 for other in [first, *others])
+        assert held(service).batches[-4:] == [1, 3, 3, 1]
+
+
+def test_a_picture_that_fails_does_not_cost_the_others(bundle: Path, pool: Pool) -> None:
+    with served(bundle) as (client, service):
+        first = hold(client, service, pool)
+        bad = pool.submit(ask, client, encoded(red=POISON))
+        good = [pool.submit(ask, client, encoded(seed)) for seed in range(3)]
+        until(lambda: service._engine is not None and service._engine._jobs.qsize() == 4)
+        held(service).go.set()
+        assert bad.result().status_code == 500
+        assert "poison" not in bad.result().text
+        assert [answer.result().status_code for answer in [first, *good]] == [200] * 4
+
+
+def test_one_request_too_many_is_turned_away(bundle: Path, pool: Pool) -> None:
+    with served(bundle, max_waiting=2) as (client, service):
+        waiting = [hold(client, service, pool), pool.submit(ask, client, encoded())]
+        until(lambda: service._waiting == 2)
+        refused = ask(client, encoded())
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["type"] == "urn:faceline:overloaded"
+        assert client.get("/health").status_code == 200
+        held(service).go.set()
+        assert [answer.result().status_code for answer in waiting] == [200, 200]
+        assert ask(client, encoded()).status_code == 200
+
+
+def test_an_answer_that_takes_too_long_is_given_up(bundle: Path, pool: Pool) -> None:
+    with served(bundle, answer_timeout=0.2) as (client, service):
+        first = hold(client, service, pool)
+        assert first.result().json()["type"] == "urn:faceline:timeout"
+        assert first.result().headers["retry-after"] == "1"
+        held(service).go.set()
+        until(lambda: ask(client, encoded()).status_code == 200)
+
+
+def test_pictures_wait_for_room_in_memory(bundle: Path, pool: Pool) -> None:
+    with served(bundle, pixels_in_memory=5000) as (client, service):
+        first = hold(client, service, pool)
+        others = [pool.submit(ask, client, encoded(seed)) for seed in range(3)]  # of 2,400 pixels each
+        until(lambda: service._waiting == 4)
+        until(lambda: service._pixels == 4800)
+        held(service).go.set()
+        assert [answer.result().status_code for answer in [first, *others]] == [200] * 4
+        assert ask(client, encoded(size=(100, 60))).status_code == 200  # more than all the room: alone
+        assert service._pixels == 0
+
+
+def test_a_reload_changes_the_bundle_between_requests(tmp_path: Path, pool: Pool) -> None:
+    path = write_toy_bundle(tmp_path / "bundle")
+    with served(path) as (client, service):
+        assert client.portal is not None
+        old, before = held(service), service.digest
+        first = hold(client, service, pool)
+        path.rename(tmp_path / "old")
+        write_toy_bundle(path, "age")
+        assert client.portal.call(service.reload) is True
+        old.go.set()
+        assert first.result().json()["faces"][0]["gender"] is not None  # by the bundle that it came to
+        assert ask(client, encoded()).json()["faces"][0]["gender"] is None
+        assert client.get("/model").json()["targets"] == ["age"]
+        assert client.get("/health").json()["digest"] == service.digest != before
+
+
+def test_a_bundle_that_cannot_be_used_is_not_taken(tmp_path: Path) -> None:
+    path = write_toy_bundle(tmp_path / "bundle")
+    with served(path) as (client, service):
+        assert client.portal is not None
+        before = service.digest
+        next(path.glob("*.keras")).write_bytes(b"damaged")
+        assert client.portal.call(service.reload) is False
+        assert service.digest == before
+        assert ask(client, encoded()).status_code == 200
+
+
+def test_what_is_under_way_is_answered_before_it_stops(bundle: Path, pool: Pool) -> None:
+    with served(bundle) as (client, service):
+        assert client.portal is not None
+        predictor = held(service)
+        first = hold(client, service, pool)
+        second = pool.submit(ask, client, encoded())
+        until(lambda: service._engine is not None and service._engine._jobs.qsize() == 1)
+        stopping = client.portal.start_task_soon(service.stop)
+        until(lambda: not service.ready)
+        health = client.get("/health")
+        assert (health.status_code, health.json()["alive"], health.json()["ready"]) == (503, True, False)
+        assert ask(client, encoded()).json()["type"] == "urn:faceline:not_ready"
+        predictor.go.set()
+        stopping.result()
+        assert [first.result().status_code, second.result().status_code] == [200, 200]
+
+
+def test_it_is_alive_before_it_is_ready(bundle: Path) -> None:
+    service = Service(ServeSettings(bundle=bundle), Held)
+    with TestClient(create_app(service)) as client:
+        assert client.get("/health").json() == {
+            "alive": True, "ready": False, "bundle": None, "digest": None, "version": "0.1.0",
+        }  # fmt: skip
+        assert ask(client, encoded()).status_code == 503
