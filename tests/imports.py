@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("faceline", "stages")
+PACKAGES = ("benchmarks", "faceline", "pipelines", "serving", "stages")
 # They can change a result only by failing, or by how fast it comes.
 EXEMPT = {"faceline/errors.py", "faceline/files.py", "faceline/parallel.py", "faceline/console.py"}
 

@@ -42,6 +42,17 @@ def test_nothing_imports_the_flows_and_they_import_no_stage() -> None:
         assert not any(other.startswith("stages/") for other in direct(f"pipelines/{path.name}")), path
 
 
+def test_the_server_is_imported_by_its_command_alone_and_imports_no_stage_or_flow() -> None:
+    for top in ("faceline", "stages", "pipelines"):
+        for path in (ROOT / top).rglob("*.py"):
+            file = path.relative_to(ROOT).as_posix()
+            imports = any(other.startswith("serving/") for other in direct(file))
+            assert imports == (file == "faceline/cli.py"), file
+    for path in (ROOT / "serving").rglob("*.py"):
+        for other in direct(path.relative_to(ROOT).as_posix()):
+            assert other.startswith(("faceline/", "serving/")), (path, other)
+
+
 def test_flows_load_neither_tensorflow_nor_great_expectations() -> None:
     """They run DVC as a program: a served flow must not hold, or wait for, what its stages need."""
     flows = "check", "compare", "crossvalidate", "deployments", "promote", "rebuild", "tune"
