@@ -42,9 +42,12 @@ demo-gate: $(READY) ## Spoil a copy of the sample and watch a gate stop it
 readme: $(READY) ## Put the current metrics and tree into README.md
 	python -m docs.readme
 
-lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock
+lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock and those of deploy/
 	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --output-file requirements.lock pyproject.toml
+	for kind in cpu gpu; do uv pip compile --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+		--group serve-$$kind --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--output-file deploy/serve-$$kind.lock || exit; done
 
 clean: ## Remove what the pipeline made (not the cache, not data/raw of your own) and the environment
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
