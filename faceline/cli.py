@@ -43,6 +43,7 @@ from faceline.evaluation.telling import comparison_record, comparison_sentence, 
 from faceline.evaluation.wording import gaps
 from faceline.files import write_table
 from faceline.learning.telling import Judged, picture_record, pictures_table
+from faceline.params import parse_settings
 
 if TYPE_CHECKING:
     from faceline.evaluation.anywhere import Bundle
@@ -243,7 +244,7 @@ def serve(*, host: str, port: int, access_log: bool, **settings: Any) -> None:
     from serving.settings import ServeSettings
 
     given = {name: value for name, value in settings.items() if value is not None}
-    run(ServeSettings(**given), host, port, access_log=access_log)
+    run(parse_settings(ServeSettings, given, "serve", Path("options")), host, port, access_log=access_log)
 
 
 def bundle_of(predictor: "CropPredictor", search: bool) -> "Bundle":

@@ -1,15 +1,19 @@
 """Under load: what is answered together, what is turned away, and what a bundle that changes does to requests."""
 
+import asyncio
 import concurrent.futures
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from serving.app import create_app
+from serving.engine import Engine, Question
 from serving.service import Service
 from serving.settings import ServeSettings
 from tests.serving import POISON, Held, encoded, held, served
@@ -73,6 +77,28 @@ def test_what_waits_is_answered_together(bundle: Path, pool: Pool) -> None:
         assert held(service).batches[-2:] == [1, 7]
         alone = [ask(client, data).json() for data in (encoded(), *map(encoded, range(7)))]
         assert all(map(close, answers, alone))
+
+
+@pytest.mark.parametrize(("announced", "batches"), [(True, [2]), (False, [1, 1])])
+def test_an_idle_engine_waits_for_pictures_that_are_announced(
+    bundle: Path, announced: bool, batches: list[int]
+) -> None:
+    predictor = Held(bundle)
+    engine = Engine(predictor, ServeSettings(bundle=bundle, batch_wait=1), lambda pictures: None)
+    question = Question(np.zeros((40, 60, 3), np.uint8))
+
+    async def two_in_turn() -> None:
+        with engine.announced() if announced else contextlib.nullcontext():
+            first = asyncio.ensure_future(engine.answer(question))
+            await asyncio.sleep(0.2 if announced else 0)
+            if not announced:
+                await first
+            second = asyncio.ensure_future(engine.answer(question))
+            await asyncio.gather(first, second)
+
+    asyncio.run(two_in_turn())
+    engine.close()
+    assert predictor.batches == batches
 
 
 def test_a_batch_has_a_limit(bundle: Path, pool: Pool) -> None:

@@ -1,0 +1,59 @@
+"""`faceline serve`: what its options and the environment become."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from faceline.cli import main
+from serving import server
+from serving.settings import ServeSettings
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServeSettings, str, int, bool]]:
+    """What the command asked of the server, which is not started."""
+    found: list[tuple[ServeSettings, str, int, bool]] = []
+
+    def run(settings: ServeSettings, host: str, port: int, *, access_log: bool) -> None:
+        found.append((settings, host, port, access_log))
+
+    monkeypatch.setattr(server, "run", run)
+    return found
+
+
+def serve(*options: str, **environment: str) -> Any:
+    return CliRunner().invoke(main, ["serve", *options], env=environment)
+
+
+def test_it_listens_on_localhost_and_asks_no_key(asked: list[Any]) -> None:
+    assert serve("--bundle", "b").exit_code == 0
+    assert asked == [(ServeSettings(bundle=Path("b")), "127.0.0.1", 5000, True)]
+
+
+def test_options_and_environment(asked: list[Any]) -> None:
+    options = ("--max-bytes", "9", "--max-pixels", "8", "--max-waiting", "7", "--no-access-log", "--host", "192.0.2.1")
+    environment = {
+        "FACELINE_PORT": "80",
+        "FACELINE_API_KEY": "secret",
+        "FACELINE_BUNDLE": "b",
+        "FACELINE_CORS_ORIGINS": "x",
+    }
+    done = serve(*options, "--cors-origin", "https://a", "--cors-origin", "https://b", **environment)
+    assert done.exit_code == 0, done.output
+    origins = ("https://a", "https://b")
+    wanted = ServeSettings(
+        bundle=Path("b"), api_key="secret", cors_origins=origins, max_bytes=9, max_pixels=8, max_waiting=7
+    )
+    assert asked == [(wanted, "192.0.2.1", 80, False)]
+
+
+@pytest.mark.parametrize(
+    "option", [("--port", "70000"), ("--max-bytes", "0"), ("--max-waiting", "x"), ("--nothing", "1")]
+)
+def test_what_is_not_allowed_stops_before_any_work(asked: list[Any], option: tuple[str, str]) -> None:
+    done = serve(*option)
+    assert done.exit_code == 2
+    assert option[0] in done.output
+    assert not asked
