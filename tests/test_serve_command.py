@@ -57,3 +57,10 @@ def test_what_is_not_allowed_stops_before_any_work(asked: list[Any], option: tup
     assert done.exit_code == 2
     assert option[0] in done.output
     assert not asked
+
+
+def test_an_empty_key_is_refused(asked: list[Any]) -> None:
+    done = serve("--bundle", "b", "--api-key", "")
+    assert done.exit_code == 2
+    assert "serve.api_key" in done.output
+    assert not asked
