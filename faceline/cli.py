@@ -34,9 +34,6 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from faceline.audit.auditing import AuditSettings
-from faceline.audit.auditing import audit as audit_profiles
-from faceline.audit.telling import summary_lines
 from faceline.console import counting, load_tensorflow
 from faceline.datasets.ingestion import READERS
 from faceline.datasets.sources.guessing import KINDS, source_of
@@ -49,6 +46,7 @@ from faceline.files import write_table
 from faceline.learning.telling import Judged, picture_record, pictures_table
 
 if TYPE_CHECKING:
+    from faceline.audit.auditing import AuditSettings
     from faceline.audit.judging import Judge
     from faceline.evaluation.anywhere import Bundle
     from faceline.learning.answering import CropPredictor
@@ -265,8 +263,12 @@ def audit(*, as_json: bool, **settings: Any) -> None:
     A flag is a reason to look, never a decision: age and gender are predicted by appearance, and errors differ by
     group. A killed audit goes on where it was when the same command is given again.
     """
+    from faceline.audit import auditing
+    from faceline.audit.telling import summary_lines
+
     with counting("audit") as tick:
-        summary = audit_profiles(AuditSettings(**settings), judge_of, tick, partial(click.echo, err=True))
+        asked = auditing.AuditSettings(**settings)
+        summary = auditing.audit(asked, judge_of, tick, partial(click.echo, err=True))
     if as_json:
         return _print_json(summary)
     for line in summary_lines(summary, settings["output"]):
@@ -274,7 +276,7 @@ def audit(*, as_json: bool, **settings: Any) -> None:
     return None
 
 
-def judge_of(settings: AuditSettings) -> "Judge":
+def judge_of(settings: "AuditSettings") -> "Judge":
     """What judges the pictures of an audit: the networks of its bundle, and what finds faces."""
     load_tensorflow()
     from faceline.audit.judging import Judge

@@ -235,6 +235,7 @@ def test_pictures_lie_beside_the_csv_unless_told_otherwise() -> None:
         ("../secret.png", "outside_folder"),
         ("inside/../woman.png", "outside_folder"),
         ("{here}/secret.png", "outside_folder"),
+        ("{here}/pictures/woman.png", "outside_folder"),
         ("link.png", "outside_folder"),
         ("linked/secret.png", "outside_folder"),
         ("circle", "unreadable_file"),
@@ -269,6 +270,8 @@ def test_links_are_followed_where_that_is_asked_for() -> None:
     assert [row["category"] for row in table()] == ["unreadable", "consistent"]
     audit(settings(follow_links=True), judge)
     assert [row["category"] for row in table()] == ["consistent", "consistent"]
+    with pytest.raises(PictureError, match="outside_folder"):
+        read_picture(Path("pictures").resolve(), str(Path("secret.png").resolve()), follow_links=True)
 
 
 @pytest.fixture
@@ -483,6 +486,12 @@ def test_the_table_that_is_read_is_not_written_over(monkeypatch: pytest.MonkeyPa
     result = CliRunner().invoke(cli.main, ["audit", "audit.csv", "--bundle", "bundle", "--output", "."])
     assert result.exit_code == 2 and "is what the audit would write" in result.stderr
     assert Path("audit.csv").read_bytes() == before
+
+
+def test_an_output_that_cannot_be_written_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("out").write_text("a file")
+    result = run(monkeypatch)
+    assert result.stderr == "Error: out cannot be written: File exists; choose another --output\n"
 
 
 def test_bands_that_cannot_be_flagged_at_the_rate_are_named() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from faceline.audit.verdicts import Verdict
-from faceline.errors import BusyError
+from faceline.errors import BusyError, SettingsError
 
 JOURNAL = "verdicts.jsonl"
 
@@ -47,9 +47,14 @@ def opened(folder: Path, key: str) -> Iterator[Journal]:
 
     Raises:
         BusyError: another process has it open.
+        SettingsError: it cannot be written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / JOURNAL).open("a+b") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened_file = (folder / JOURNAL).open("a+b")
+    except OSError as error:
+        raise SettingsError(f"{folder} cannot be written: {error.strerror}; choose another --output") from None
+    with opened_file as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it goes with the file, also when the process is killed
         except BlockingIOError:
