@@ -156,7 +156,7 @@ def _write(
         "groups": tally.groups(),
         "warnings": warnings,
     }
-    coverage = card.age_interval.coverage if card.age_interval else 0.0
+    coverage = card.age_interval.coverage if card.age_interval else None
     shown = strongest(rows(), settings.shown)
     write_page(settings.output / PAGE, profiles.names, shown, summary, coverage)
     write_json(settings.output / SUMMARY, summary)

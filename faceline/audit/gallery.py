@@ -23,7 +23,11 @@ def strongest(rows: Iterable[tuple[Profile, Verdict]], count: int) -> list[tuple
 
 
 def write_page(
-    path: Path, names: tuple[str, ...], shown: list[tuple[Profile, Verdict]], summary: dict[str, Any], coverage: float
+    path: Path,
+    names: tuple[str, ...],
+    shown: list[tuple[Profile, Verdict]],
+    summary: dict[str, Any],
+    coverage: float | None,
 ) -> None:
     """Write the page.
 
@@ -32,7 +36,7 @@ def write_page(
         names: the columns of the profiles.
         shown: the flags to show, in order.
         summary: of the audit.
-        coverage: of the age intervals.
+        coverage: of the age intervals, where the bundle has them.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
