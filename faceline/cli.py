@@ -16,6 +16,10 @@ says whether one bundle's predictions are better than another's on the same pict
 
 writes what a bundle answers to the training pictures, for a smaller network to learn from;
 
+    faceline audit PROFILES.csv [--pictures FOLDER] [--output audit] [--false-flags 0.01] [--json]
+
+flags profiles whose stated age or gender their picture contradicts, as a table and as a gallery;
+
     faceline serve [--bundle BUNDLE] [--host 127.0.0.1] [--port 5000]
 
 answers over HTTP what `predict` does.
@@ -24,6 +28,7 @@ answers over HTTP what `predict` does.
 import json
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +51,8 @@ from faceline.learning.telling import Judged, picture_record, pictures_table
 from faceline.params import parse_settings
 
 if TYPE_CHECKING:
+    from faceline.audit.auditing import AuditSettings
+    from faceline.audit.judging import Judge
     from faceline.evaluation.anywhere import Bundle
     from faceline.learning.answering import CropPredictor
     from faceline.learning.bundle import Predictor
@@ -217,6 +224,72 @@ def teach(bundle: Path, output: Path, shards: Path) -> None:
         answers = teaching.teach(bundle, shards, tick)
     write_answers(output, answers)
     click.echo(f"{output}: {', '.join(answers.answers)} of {len(answers.image_ids)} pictures")
+
+
+@main.command()
+@click.argument("profiles", metavar="PROFILES.csv", type=click.Path(path_type=Path))
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    default=default_bundle,
+    show_default=DEFAULT,
+    help="A trained bundle whose card has a calibration (`nonconformity`).",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(path_type=Path),
+    show_default="the CSV's",
+    help="The folder where the paths in the CSV begin.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("audit"),
+    show_default=True,
+    help="The folder to write: audit.csv, index.html, summary.json.",
+)
+@click.option(
+    "--false-flags",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="Of profiles that state the truth, the share that may be flagged.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Audit the first so many rows only.")
+@click.option("--shown", type=click.IntRange(min=0), default=200, show_default=True, help="Flags in the gallery.")
+@click.option("--follow-links", is_flag=True, help="Symbolic links may lead out of the folder of pictures.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def audit(*, as_json: bool, **settings: Any) -> None:
+    """Flag profiles whose stated age or gender their picture contradicts.
+
+    PROFILES.csv has a header and the columns picture (a path) and age or gender or both: years, and male, female, m or
+    f. Further columns are carried through. A picture with no face, or with several, is a category of its own.
+
+    A flag is a reason to look, never a decision: age and gender are predicted by appearance, and errors differ by
+    group. A killed audit goes on where it was when the same command is given again.
+    """
+    from faceline.audit import auditing
+    from faceline.audit.telling import summary_lines
+
+    with counting("audit") as tick:
+        asked = auditing.AuditSettings(**settings)
+        summary = auditing.audit(asked, judge_of, tick, partial(click.echo, err=True))
+    if as_json:
+        return _print_json(summary)
+    for line in summary_lines(summary, settings["output"]):
+        click.echo(line)
+    return None
+
+
+def judge_of(settings: "AuditSettings") -> "Judge":
+    """What judges the pictures of an audit: the networks of its bundle, and what finds faces."""
+    load_tensorflow()
+    from faceline.audit.judging import Judge
+    from faceline.faces.detector import Detector
+    from faceline.learning.answering import CropPredictor
+
+    predictor = CropPredictor(settings.bundle)
+    return Judge(predictor.card, predictor.predict_crops, Detector(predictor.card.detect), settings.false_flags)
 
 
 @main.command(context_settings={"auto_envvar_prefix": "FACELINE"})

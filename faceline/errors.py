@@ -44,6 +44,10 @@ class WeightsError(FacelineError):
     """Pretrained weights that cannot be had: a file missing, damaged or of another network, or nowhere to fetch it."""
 
 
+class BusyError(FacelineError):
+    """A folder in which another process works."""
+
+
 class PictureError(Exception):
     """A picture that cannot be used. `reason` is the code a rejected row bears, `detail` is for people."""
 

@@ -113,6 +113,7 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
             validation=validated.metrics,
             temperatures=validated.temperatures,
             age_interval=validated.age_interval,
+            nonconformity=validated.nonconformity,
         )
         write_history(history, [row for network in trained for row in network.history])
     shutil.rmtree(checkpoints, ignore_errors=True)

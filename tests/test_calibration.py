@@ -108,3 +108,14 @@ def test_all_networks_are_validated_as_they_will_answer(shards: Path) -> None:
     assert wide is not None and narrow is not None
     assert wide.coverage == 0.9 and narrow.coverage == 0.5
     assert narrow.half_width < wide.half_width
+
+
+def test_the_card_keeps_the_scores_of_the_validation_rows(shards: Path) -> None:
+    settings = recipe(networks=[network("age"), network("gender")])
+    found = validate(untrained(settings), settings, shards).nonconformity
+    assert found.age is not None and found.gender is not None
+    assert [band.rows for band in found.age] == [band.rows for band in found.gender] == [ROWS["val"]]
+    # The interval covers nine tenths of the labels, so a tenth of the errors is beyond its half-width.
+    assert 1 <= sum(score > 1 + 1e-6 for score in found.age[0].scores) + 1 <= 3
+    only = recipe(networks=[network("race")])
+    assert validate(untrained(only), only, shards).nonconformity.age is None

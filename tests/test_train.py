@@ -358,6 +358,8 @@ def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
     assert card.age_interval is not None
     assert card.age_interval.coverage == 0.9
     assert card.age_interval.typical_deviation
+    assert card.nonconformity is not None and card.nonconformity.age is not None
+    assert card.nonconformity.age[0].rows == ROWS["val"]
     assert set(card.temperatures) == {"gender"}
     assert card.flip_averaging is False
     best = history.loc[history["val_loss"][:2].idxmin()]

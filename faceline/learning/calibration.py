@@ -1,4 +1,7 @@
-"""What the validation shard tells of a trained bundle: its metrics, its temperatures, how wide intervals must be."""
+"""What the validation shard tells of a trained bundle.
+
+Its metrics, its temperatures, how wide intervals must be, and how badly true labels may fit its answers.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +15,8 @@ from scipy.optimize import minimize_scalar
 
 from faceline.learning import heads, inputs
 from faceline.learning.answering import Answers, answers_of, difficulties, run
-from faceline.learning.card import AgeInterval
+from faceline.learning.card import AgeInterval, Nonconformity
+from faceline.learning.conformal import nonconformity
 from faceline.learning.inputs import Subset
 from faceline.learning.recipe import Recipe
 from faceline.learning.targets import AgeAnswers
@@ -30,11 +34,13 @@ class Validated:
         metrics: rows, and by target its metric.
         temperatures: of gender and race, where there are labels.
         age_interval: None without age, or without its labels.
+        nonconformity: of age and gender.
     """
 
     metrics: dict[str, Any]
     temperatures: dict[str, float]
     age_interval: AgeInterval | None
+    nonconformity: Nonconformity
 
 
 def validate(trained: Sequence[Trained], recipe: Recipe, shards: Path) -> Validated:
@@ -61,7 +67,9 @@ def validate(trained: Sequence[Trained], recipe: Recipe, shards: Path) -> Valida
         errors = _errors(target, answered, labels[target])[labels[target] >= 0]
         score = float(errors.mean()) if len(errors) else None
         metrics[target] = {"mae": score} if target == "age" else {"accuracy": None if score is None else 1 - score}
-    return Validated(metrics, temperatures, interval)
+    none = np.full(subset.rows, -1)
+    scores = nonconformity(answered, labels.get("age", none), labels.get("gender", none))
+    return Validated(metrics, temperatures, interval, scores)
 
 
 def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:

@@ -1,9 +1,10 @@
 """The card of a bundle: everything that whoever uses it must know, as `card.json` beside the networks."""
 
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from faceline.errors import BundleError
 from faceline.faces.cropping import CropSettings
@@ -70,6 +71,42 @@ class AgeInterval(Settings):
     typical_deviation: float | None = None  # years; the mean on validation
 
 
+class ScoreBand(Settings):
+    """Nonconformity scores of true labels in the validation subset, of one band of ages, kept as quantiles.
+
+    `ranks[i]` of its rows have the score `scores[i]` or a higher one. The band ends where the next one begins, the last
+    one never. `faceline.learning.conformal` makes p-values of them.
+    """
+
+    youngest: int  # years; the age at which the band begins
+    rows: Annotated[int, Field(ge=1)]
+    scores: tuple[float, ...]  # falling: of age in half-widths of its interval, of gender 1 - its probability
+    ranks: tuple[int, ...]  # rising
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        falls = all(one > other for one, other in pairwise(self.scores))
+        rises = all(one < other for one, other in pairwise((0, *self.ranks, self.rows + 1)))
+        if not falls or not rises or len(self.scores) != len(self.ranks):
+            raise ValueError("scores must fall, and ranks rise to at most rows, one for each score")
+        return self
+
+
+Bands = Annotated[tuple[ScoreBand, ...], Field(min_length=1)]
+
+
+class Nonconformity(Settings):
+    """How badly true labels of the validation subset fit the answers: what statements are compared with.
+
+    Split conformal p-values (Angelopoulos and Bates 2021, https://arxiv.org/abs/2107.07511), and so flags at any rate,
+    follow from it. Bands are of the stated age for age, of the answered age for gender. None: no such target, or none
+    of its labels.
+    """
+
+    age: Bands | None = None
+    gender: Bands | None = None
+
+
 class NamedRecipe(Settings):
     """The recipe's name, digest and settings."""
 
@@ -98,6 +135,7 @@ class Card(Settings):
     flip_averaging: bool  # outputs for a crop and its mirror image are averaged, before all else
     temperatures: dict[str, float] = Field(default_factory=dict)  # of gender and race: p becomes p^(1/T), renormalised
     age_interval: AgeInterval | None
+    nonconformity: Nonconformity | None = None  # of validation; None in a card of before it was measured
 
 
 def read_card(bundle: Path) -> Card:
