@@ -15,6 +15,7 @@ from faceline.learning.answering import answers_of
 from faceline.learning.bundle import Predictor
 from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards, read_card
 from faceline.learning.packing import write_bundle
+from faceline.learning.recipe import Recipe
 from faceline.learning.training import Trained, build
 from faceline.params import read_settings
 from tests.toys import SIDE, network, recipe
@@ -38,8 +39,10 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def write(folder: Path, *targets: str, temperatures: dict[str, float] | None = None, **serving: Any) -> Path:
-    learned = network(*targets)
-    settings = recipe(networks=[learned], serving=serving)
+    return pack(folder, recipe(networks=[network(*targets)], serving=serving), temperatures or {})
+
+
+def pack(folder: Path, settings: Recipe, temperatures: dict[str, float]) -> Path:
     keras.utils.set_random_seed(1)
     folder.mkdir()
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
@@ -56,8 +59,8 @@ def write(folder: Path, *targets: str, temperatures: dict[str, float] | None = N
         shards=Shards(digest="0" * 64, rows={"train": 1, "val": 1, "test": 1}, crop_size=SIDE),
         constants=Constants(age_mean=30, age_median=30, gender=0, race=None),
         validation={"rows": 1},
-        temperatures=temperatures or {},
-        age_interval=AgeInterval(coverage=0.9, half_width=7.5) if "age" in learned["targets"] else None,
+        temperatures=temperatures,
+        age_interval=AgeInterval(coverage=0.9, half_width=7.5) if "age" in settings.targets else None,
     )
     return folder
 

@@ -101,7 +101,9 @@ def test_aligned_eyes_are_level_wherever_they_were(degrees: float, fill: str) ->
     level = crop_face(*tilted(0), settings(size=60, fill=fill))
     crop = crop_face(picture, face, settings(size=60, fill=fill, align=True))
     for channel in (0, 1):
-        np.testing.assert_allclose(eye(crop, channel), eye(level, channel), atol=1.5)  # a pixel's middle is off its corner
+        np.testing.assert_allclose(
+            eye(crop, channel), eye(level, channel), atol=1.5
+        )  # a pixel's middle is off its corner
 
 
 def test_a_level_face_is_the_same_aligned() -> None:

@@ -21,8 +21,8 @@ def convert(graph: Graph, half_precision: bool) -> bytes:
     """The graph as a serialized ONNX model.
 
     Args:
-        half_precision: store the weights that float16 holds exactly, as those of a bundle in half precision are, as
-            float16; the model makes float32 of them when it is opened, and its answers are the same.
+        half_precision: store weights as float16; the model makes float32 of them when it is opened. Those of a bundle
+            in half precision stay as they are, but for convolutions that took a batch normalization in.
     """
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it tells of each shortcut that a graph does not allow
     model, _ = tf2onnx.convert.from_function(graph.function, input_signature=[graph.takes], opset=OPSET)
@@ -43,7 +43,7 @@ def ask(model: bytes, inputs: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _halve(graph: onnx.GraphProto) -> None:
-    """Store the constants that lose nothing by it as float16, each with a node that casts it back."""
+    """Store the constants that are not too large for it as float16, each with a node that casts it back."""
     casts = list(_casts(graph))
     nodes = [*casts, *graph.node]
     del graph.node[:]
@@ -54,10 +54,7 @@ def _casts(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for constant in graph.initializer:
         if constant.data_type != onnx.TensorProto.FLOAT:
             continue
-        values = numpy_helper.to_array(constant)
-        with np.errstate(over="ignore"):
-            halves = values.astype(np.float16)
-        if values.size >= SMALLEST and np.array_equal(halves.astype(np.float32), values):
-            name = constant.name
-            constant.CopyFrom(numpy_helper.from_array(halves, name + HALF))
+        values, name = numpy_helper.to_array(constant), constant.name
+        if values.size >= SMALLEST and np.abs(values).max() <= np.finfo(np.float16).max:
+            constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name + HALF))
             yield helper.make_node("Cast", [name + HALF], [name], to=onnx.TensorProto.FLOAT)

@@ -115,7 +115,7 @@ function listed({ box, score, age, gender, race }) {
 }
 
 function percent(share) {
-  return `${Math.round(share * 100)} %`;
+  return `${Math.round(share * 100)}\u00a0%`;
 }
 
 function megabytes(bytes) {

@@ -1,4 +1,4 @@
-"""The page that predicts in the browser, built as `make device` builds it, in a headless Chromium beside `Predictor`."""
+"""The page that predicts in the browser, built as `make device` does, in a headless Chromium beside `Predictor`."""
 
 import io
 import json
