@@ -13,7 +13,7 @@ from faceline.export.graph import Graph
 
 ENDING = ".onnx"
 OPSET = 18  # of 2022; every runtime of today has it
-SMALLEST = 256  # values; a shorter constant is not worth a conversion when the file is opened
+SMALLEST = 4096  # values; shorter constants, as those of a batch normalization, weigh little and need all their digits
 HALF = "_float16"  # behind the name of a constant
 
 
