@@ -22,11 +22,8 @@ from faceline.learning.pixels import resized
 from tests.test_bundle import pack, write
 from tests.toys import SIDE, network, recipe
 
-# Keras 3.15 converts variables the old way when it saves a network; tf2onnx asks NumPy for what it has renamed.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*NumPy:DeprecationWarning:tf2onnx"),
-]
+# Keras 3.15 converts variables the old way when it saves a network.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 RUNTIMES: Sequence[folder.Runtime] = (onnx_format, tflite_format)
 CLOSE = {"age": 0.01, "age_low": 0.01, "age_high": 0.01, "female_probability": 1e-4, "race_probabilities": 1e-4}
 
