@@ -7,7 +7,7 @@ export PYTHONUNBUFFERED := 1
 SIDE_BY_SIDE := -n 2 --dist loadfile
 READY := .venv/.ready
 
-.PHONY: help repro flow ui test test-slow check format demo-gate readme lock clean
+.PHONY: help repro flow ui test test-slow check format demo-gate device readme lock clean
 
 help: ## Say what can be asked for
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ format: $(READY) ## Format the code and mend what the linter can
 
 demo-gate: $(READY) ## Spoil a copy of the sample and watch a gate stop it
 	python -m demos.gate
+
+device: $(READY) ## Build the page that predicts in the browser: serving/device; needs npm
+	python -m serving.device.build
 
 readme: $(READY) ## Put the current metrics and tree into README.md
 	python -m docs.readme

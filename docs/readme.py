@@ -39,6 +39,7 @@ OTHERS = {  # what files without a docstring are
     "docs/architecture.md": "the design as built",
     "docs/audit.md": "profiles whose statements their pictures contradict: how, how well, and what it is not",
     "docs/data.md": "how to put in each dataset",
+    "docs/device.md": "a bundle as ONNX and TFLite, and the page that predicts in the browser",
     "docs/models.md": "recipes, architectures, pretrained weights, and what a recipe can do after its training",
     "docs/operations.md": "running it: clusters, GPUs, memory, failures",
     "docs/results.md": "figures, each with its command, machine and date",
@@ -53,6 +54,7 @@ OTHERS = {  # what files without a docstring are
     "models/metrics.json": "metrics of the test subset",
     "models/plots/": "tables that `dvc plots` draws",
     "models/pretrained/utkface/": "the bundle that comes with the project: network, card, metrics",
+    "serving/device/": "the page that predicts in the browser, and what builds it",
     "models/teachers/": "what larger networks answer, for smaller ones to learn from",
 }
 TABLES = {  # of metrics, by the name of their markers: the file, and what the figures are of

@@ -16,6 +16,10 @@ says whether one bundle's predictions are better than another's on the same pict
 
 writes what a bundle answers to the training pictures, for a smaller network to learn from;
 
+    faceline export [BUNDLE] OUTPUT [--format onnx|tflite|all] [--no-detector] [--check N]
+
+writes a bundle as ONNX and TFLite, for browsers, phones and programs without TensorFlow;
+
     faceline audit PROFILES.csv [--pictures FOLDER] [--output audit] [--false-flags 0.01] [--json]
 
 flags profiles whose stated age or gender their picture contradicts, as a table and as a gallery;
@@ -224,6 +228,49 @@ def teach(bundle: Path, output: Path, shards: Path) -> None:
         answers = teaching.teach(bundle, shards, tick)
     write_answers(output, answers)
     click.echo(f"{output}: {', '.join(answers.answers)} of {len(answers.image_ids)} pictures")
+
+
+@main.command()
+@click.argument(
+    "paths",
+    metavar="[BUNDLE] OUTPUT",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    callback=bundle_first,
+)
+@click.option(
+    "--format",
+    "wanted",
+    type=click.Choice(["onnx", "tflite", "all"]),
+    default="all",
+    show_default=True,
+    help="Which files.",
+)
+@click.option("--detector/--no-detector", default=True, help="MTCNN's three networks too, or not.", show_default=True)
+@click.option(
+    "--check",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=16,
+    show_default=True,
+    help="Compare each file with the bundle on so many rendered faces; 0: do not.",
+)
+@click.option("--replace", is_flag=True, help="Take the place of an older export.")
+def export(*, paths: tuple[Path, Path], wanted: str, detector: bool, check: int, replace: bool) -> None:
+    """Write BUNDLE to the folder OUTPUT as ONNX and TFLite, for use without TensorFlow.
+
+    `predictor` takes crops of faces and gives what `faceline predict` prints of them, intervals and temperatures
+    included; `pnet`, `rnet` and `onet` find the faces. Each file is asked about rendered faces before it counts as
+    written: an answer that is off by more than 0.05 years or 0.002 is an error. docs/device.md tells the rest. Without
+    BUNDLE it is models/pretrained/utkface where that folder is, else models/bundle; here, or else beside the package.
+    """
+    load_tensorflow()
+    from faceline.export import folder
+
+    bundle, output = paths
+    formats = [name for name in folder.FORMATS if wanted in (name, "all")]
+    folder.export(bundle, output, formats=formats, detector=detector, check=check, replace=replace, say=click.echo)
 
 
 @main.command()

@@ -36,6 +36,10 @@ class BundleError(FacelineError):
     """A model bundle that is incomplete, altered, or of another version."""
 
 
+class ExportError(FacelineError):
+    """A bundle that another runtime cannot hold, a place that is taken, or a graph that answers otherwise."""
+
+
 class TrainingError(FacelineError):
     """A training that has gone astray: its loss is no number any more."""
 

@@ -1,1 +1,1 @@
-"""The REST API and the pages: what a bundle answers, over HTTP. Nothing of its own about models."""
+"""The REST API, and pages: what a bundle answers, over HTTP or in the browser. Nothing of its own about models."""

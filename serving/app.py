@@ -5,11 +5,13 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import APIKeyHeader
+from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from faceline.learning.card import Card
 from serving import problems
 from serving.answers import BatchAnswer, Health, PictureAnswer
+from serving.device import BUILT
 from serving.metrics import Measured
 from serving.problems import Problem, ProblemError, documented
 from serving.service import Service
@@ -26,6 +29,12 @@ ABOUT = """Finds the faces in pictures and says how old they look, of which gend
 
 Gender and race are labels as the training data have them, predicted by appearance; errors differ between groups, and
 the card says by how much. Pictures are neither kept nor logged."""
+
+DEVICE = Path(__file__).parent / "device"
+DEVICE_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; base-uri 'none'; form-action 'none'"
+)
 
 key_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="Where the server was started with one")
 
@@ -109,6 +118,16 @@ async def _answer_or_problem(service: Service, data: bytes, options: Options) ->
         return error.problem
 
 
+class DevicePage(StaticFiles):
+    """The files of `serving.device`, which may load nothing from elsewhere and ask nobody else."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file, with what the browser is to hold the page to; workers need it on the script itself."""
+        response = super().file_response(*args, **kwargs)
+        response.headers["Content-Security-Policy"] = DEVICE_POLICY
+        return response
+
+
 def create_app(service: Service) -> FastAPI:
     """The API over `service`, which somebody else starts; it is stopped when the app ends."""
 
@@ -122,6 +141,8 @@ def create_app(service: Service) -> FastAPI:
     problems.install(app)
     app.include_router(open_routes)
     app.include_router(routes)
+    if all((DEVICE / made).is_dir() for made in BUILT):
+        app.mount("/device", DevicePage(directory=DEVICE, html=True))
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

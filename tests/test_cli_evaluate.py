@@ -18,7 +18,7 @@ from faceline.datasets.tables import PREDICTIONS
 from faceline.evaluation.metrics import Constants, evaluate
 from faceline.faces.decoding import encode_png
 from faceline.files import read_json, read_table, write_json
-from tests.test_bundle import write as write_bundle
+from tests.toy_bundle import write_toy_bundle
 
 # Keras 3.15 converts variables the old way when it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -34,7 +34,7 @@ PICTURES = {
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("trained") / "bundle")
+    return write_toy_bundle(tmp_path_factory.mktemp("trained") / "bundle")
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from faceline.errors import TrainingError
 from faceline.learning import half, training
 from faceline.learning.answering import load_network
 from faceline.learning.card import read_card
-from tests.test_bundle import write
+from tests.toy_bundle import write_toy_bundle
 from tests.toys import network, recipe, write_shards
 
 # Keras 3.15 converts variables the old way when it saves a network.
@@ -32,8 +32,8 @@ def same(found: list[np.ndarray], wanted: list[np.ndarray]) -> bool:
 
 
 def test_a_bundle_holds_the_weights_rounded_and_gives_them_back_as_float32(tmp_path: Path) -> None:
-    whole = loaded(write(tmp_path / "whole")).get_weights()
-    found = loaded(write(tmp_path / "half", half_precision=True)).get_weights()
+    whole = loaded(write_toy_bundle(tmp_path / "whole")).get_weights()
+    found = loaded(write_toy_bundle(tmp_path / "half", half_precision=True)).get_weights()
     assert not same(whole, rounded(whole))
     assert same(found, rounded(whole))
     assert {values.dtype for values in found} == {np.dtype(np.float32)}

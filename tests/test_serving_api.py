@@ -13,6 +13,8 @@ from fastapi.testclient import TestClient
 
 from faceline.learning.bundle import Predictor
 from faceline.learning.telling import face_record
+from serving import app
+from serving.device import BUILT
 from tests.serving import POISON, black, encoded, served
 from tests.toy_bundle import FACES, Finds, write_toy_bundle
 
@@ -225,6 +227,22 @@ def test_the_docs_need_no_other_server(client: TestClient) -> None:
         assert page.status_code == 200
         assert "cdn" not in page.text and 'src="http' not in page.text
     assert client.get("/static-offline-docs/swagger-ui-bundle.js").status_code == 200
+
+
+def test_the_page_for_the_device_is_served_once_it_is_built(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "DEVICE", tmp_path)
+    with served(bundle) as (client, _):
+        assert client.get("/device/").status_code == 404
+    for made in BUILT:
+        (tmp_path / made).mkdir()
+    (tmp_path / "index.html").write_text("the page")
+    with served(bundle) as (client, _):
+        page = client.get("/device")
+        assert (page.text, page.url.path) == ("the page", "/device/")
+        assert "script-src 'self' 'wasm-unsafe-eval';" in page.headers["content-security-policy"]
+        assert client.get("/device/../settings.py").status_code == 404
 
 
 def test_openapi_names_every_answer(client: TestClient) -> None:

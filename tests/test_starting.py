@@ -12,7 +12,7 @@ from faceline.learning.card import file_digests
 from faceline.learning.recipe import Recipe
 from faceline.learning.starting import start
 from faceline.learning.training import build, checkpoints
-from tests.test_bundle import write
+from tests.toy_bundle import write_toy_bundle
 from tests.toys import network, recipe
 
 # Keras 3.15 converts variables the old way when it saves a network.
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained bundle of one compact network for age and gender."""
-    return write(tmp_path_factory.mktemp("start") / "bundle", "age", "gender")
+    return write_toy_bundle(tmp_path_factory.mktemp("start") / "bundle", "age", "gender")
 
 
 def going_on(bundle: Path, *targets: str, **changes: Any) -> Recipe:

@@ -14,7 +14,7 @@ from faceline.files import read_json, write_json
 from faceline.learning.answering import CropPredictor
 from faceline.learning.teacher import Teacher, read_answers
 from faceline.learning.teaching import STORED, teacher_of
-from tests.test_bundle import write
+from tests.toy_bundle import write_toy_bundle
 from tests.toys import network, pixels, recipe, write_shards
 
 # Keras 3.15 converts variables the old way when it saves a network.
@@ -29,7 +29,7 @@ def shards(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    return write(tmp_path / "bundle")
+    return write_toy_bundle(tmp_path / "bundle")
 
 
 def test_the_command_writes_what_the_bundle_answers(shards: Path, bundle: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from faceline.faces.cropping import CropSettings
 from faceline.faces.detection import DetectSettings, Face
 from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards
 from faceline.learning.packing import write_bundle
+from faceline.learning.recipe import Recipe
 from faceline.learning.training import Trained, build
 from faceline.params import read_settings
 from tests.toys import SIDE, network, recipe
@@ -27,8 +28,11 @@ class Finds:
 
 def write_toy_bundle(folder: Path, *targets: str, temperatures: dict[str, float] | None = None, **serving: Any) -> Path:
     """An untrained bundle for some targets, for all where none is named, in a new folder."""
-    learned = network(*targets)
-    settings = recipe(networks=[learned], serving=serving)
+    return pack_toy_bundle(folder, recipe(networks=[network(*targets)], serving=serving), temperatures or {})
+
+
+def pack_toy_bundle(folder: Path, settings: Recipe, temperatures: dict[str, float]) -> Path:
+    """An untrained bundle of a recipe in a new folder."""
     keras.utils.set_random_seed(1)
     folder.mkdir()
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
@@ -45,7 +49,7 @@ def write_toy_bundle(folder: Path, *targets: str, temperatures: dict[str, float]
         shards=Shards(digest="0" * 64, rows={"train": 1, "val": 1, "test": 1}, crop_size=SIDE),
         constants=Constants(age_mean=30, age_median=30, gender=0, race=None),
         validation={"rows": 1},
-        temperatures=temperatures or {},
-        age_interval=AgeInterval(coverage=0.9, half_width=7.5) if "age" in learned["targets"] else None,
+        temperatures=temperatures,
+        age_interval=AgeInterval(coverage=0.9, half_width=7.5) if "age" in settings.targets else None,
     )
     return folder

@@ -6,6 +6,7 @@ for a batch of one patch, whose products run through another routine. They run o
 
 import importlib.resources
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -33,9 +34,7 @@ class Networks:
     """P-, R- and O-Net."""
 
     def __init__(self) -> None:
-        # A bare name would let a file of that name in the working folder be unpickled instead of the package's.
-        folder = importlib.resources.files("mtcnn.assets.weights")
-        pnet, rnet, onet = (load_weights(str(folder / f"{name}.lz4")) for name in ("pnet", "rnet", "onet"))
+        pnet, rnet, onet = _weights()
         self._pnet = _graph(_pnet, pnet, (None, None, None, 3))
         self._pnet_masked = _graph(_pnet, pnet, (None, None, None, 3), (None, None, None, 1))
         self._scores = tf.function(
@@ -70,6 +69,28 @@ class Networks:
     def output(self, patches: np.ndarray) -> Answers:
         """O-Net: offsets (n, 4), scores (n,) and landmarks (n, 10) of patches (n, 48, 48, 3); n of 2 or more."""
         return [answer.numpy() for answer in self._onet(tf.constant(patches))]
+
+
+def functions() -> tuple[Network, Network, Network]:
+    """P-, R- and O-Net as functions of float32 tensors: what `Networks` gives, but P-Net's scores for its logits.
+
+    They are for other runtimes: `scores` are of all cells, (n, rows, columns).
+    """
+    pnet, rnet, onet = _weights()
+
+    def propose(images: tf.Tensor) -> list[tf.Tensor]:
+        offsets, logits = _pnet(pnet, images)
+        return [offsets, _face(logits)]
+
+    return propose, partial(_rnet, rnet), partial(_onet, onet)
+
+
+def _weights() -> tuple[Weights, Weights, Weights]:
+    """The package's, of P-, R- and O-Net."""
+    # A bare name would let a file of that name in the working folder be unpickled instead of the package's.
+    folder = importlib.resources.files("mtcnn.assets.weights")
+    pnet, rnet, onet = (load_weights(str(folder / f"{name}.lz4")) for name in ("pnet", "rnet", "onet"))
+    return pnet, rnet, onet
 
 
 def _graph(network: Network, weights: Weights, *shapes: tuple[int | None, ...]) -> Network:

@@ -1,0 +1,127 @@
+/** What people see: takes a picture by choice, drop or paste, hands it to the worker, and shows what comes back. */
+
+const SVG = "http://www.w3.org/2000/svg";
+const MEGABYTE = 1e6;
+const element = (id) => document.getElementById(id);
+const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+let asked = 0; // the number of the newest picture; answers to older ones are not shown
+let address = "";
+
+worker.onmessage = ({ data }) => {
+  if (data.total) loading(data);
+  else if (data.ready) ready(data.ready);
+  else if (data.failed) failed(data.failed);
+  else if (data.id === asked) shown(data);
+};
+worker.onerror = () => failed("The networks could not be started in this browser.");
+
+element("file").addEventListener("change", ({ target }) => {
+  take(target.files[0]);
+  target.value = ""; // so that the same file can be chosen again
+});
+document.addEventListener("paste", ({ clipboardData }) => take(pictureIn(clipboardData)));
+for (const name of ["dragenter", "dragover"]) {
+  document.addEventListener(name, (event) => {
+    event.preventDefault();
+    element("drop").classList.add("over");
+  });
+}
+document.addEventListener("dragleave", ({ relatedTarget }) => {
+  if (!relatedTarget) element("drop").classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  element("drop").classList.remove("over");
+  take(pictureIn(event.dataTransfer));
+});
+
+function pictureIn({ files }) {
+  return [...files].find((file) => file.type.startsWith("image/")) ?? files[0];
+}
+
+function take(file) {
+  if (!file) return;
+  asked += 1;
+  element("error").hidden = true;
+  element("result").hidden = true;
+  say("Looking for faces…");
+  URL.revokeObjectURL(address);
+  address = URL.createObjectURL(file);
+  element("picture").src = address;
+  worker.postMessage({ id: asked, file });
+}
+
+function loading({ done, total }) {
+  element("progress").value = done / total;
+  if (!asked) say(`Loading the networks: ${megabytes(done)} of ${megabytes(total)} MB`);
+}
+
+function ready({ licence, dataset }) {
+  element("progress").hidden = true;
+  element("licence").textContent = `Trained on the dataset ${dataset}: ${licence}.`;
+  if (!asked) say("Ready.");
+}
+
+function failed(message) {
+  element("progress").hidden = true;
+  say("");
+  complain(message);
+}
+
+function complain(message) {
+  element("error").textContent = message;
+  element("error").hidden = false;
+}
+
+function shown({ error, faces, width, height }) {
+  if (error) {
+    say("");
+    complain(error);
+    return;
+  }
+  say(faces.length === 0 ? "No face was found." : faces.length === 1 ? "1 face was found." : `${faces.length} faces were found.`);
+  element("boxes").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  element("boxes").replaceChildren(...faces.flatMap((face, index) => drawn(face, index + 1, Math.max(width, height))));
+  element("faces").replaceChildren(...faces.map(listed));
+  element("json").textContent = JSON.stringify({ width, height, faces }, null, 2);
+  element("picture").alt = `The chosen picture; ${element("status").textContent}`;
+  element("result").hidden = false;
+}
+
+function drawn({ box, age }, number, longest) {
+  const frame = document.createElementNS(SVG, "rect");
+  for (const name of ["x", "y", "width", "height"]) frame.setAttribute(name, box[name]);
+  const text = document.createElementNS(SVG, "text");
+  const size = Math.max(longest / 40, Math.min(box.width / 5, longest / 20));
+  text.setAttribute("x", box.x);
+  text.setAttribute("y", box.y > size ? box.y - size / 4 : box.y + size);
+  text.setAttribute("font-size", size);
+  text.setAttribute("stroke-width", size / 6);
+  text.textContent = age ? `${number}: ${age.years.toFixed(0)}` : `${number}`;
+  return [frame, text];
+}
+
+function listed({ box, score, age, gender, race }) {
+  const item = document.createElement("li");
+  const range = age && age.low !== null ? ` (${age.low.toFixed(0)} to ${age.high.toFixed(0)})` : "";
+  const parts = [
+    age && `age ${age.years.toFixed(0)}${range}`,
+    gender && `${gender.label} ${percent(gender.probability)}`,
+    race && `${race.label} ${percent(race.probability)}`,
+    `box ${box.width}×${box.height} at ${box.x}, ${box.y}, found with ${percent(score)}`,
+  ];
+  item.textContent = parts.filter(Boolean).join("; ");
+  return item;
+}
+
+function percent(share) {
+  return `${Math.round(share * 100)}\u00a0%`;
+}
+
+function megabytes(bytes) {
+  return (bytes / MEGABYTE).toFixed(0);
+}
+
+function say(text) {
+  element("status").textContent = text;
+}
