@@ -32,8 +32,8 @@ the card says by how much. Pictures are neither kept nor logged."""
 
 DEVICE = Path(__file__).parent / "device"
 DEVICE_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; base-uri 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+    "style-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'"
 )
 
 key_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="Where the server was started with one")

@@ -12,7 +12,7 @@ from tests.imports import ROOT, direct
 
 DEPLOY = ROOT / "deploy"
 # What these import is imported within functions that a server does not call, or by packages of their own choice.
-NOT_SERVED = {"faceline/learning/oversampling.py"}
+NOT_SERVED = {"faceline/export/folder.py", "faceline/learning/oversampling.py"}
 
 
 def pins(lock: Path) -> dict[str, str]:
