@@ -13,7 +13,8 @@ from faceline.learning import heads
 from faceline.learning.answering import CropPredictor
 from faceline.learning.targets import Age, Targets
 from faceline.learning.training import build
-from tests import test_bundle, toys
+from tests import toys
+from tests.toy_bundle import pack_toy_bundle
 from tests.toys import SIDE, network, recipe
 
 # Keras 3.15 converts variables the old way when it saves a network.
@@ -149,17 +150,13 @@ def test_an_activation_belongs_to_a_number() -> None:
     ],
     ids=lambda age: age["loss"],
 )
-def test_a_bundle_answers_as_the_network_that_was_packed(
-    age: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_answers_as_the_network_that_was_packed(age: dict[str, Any], tmp_path: Path) -> None:
     """Its card says what the output is; the race head is given the age, an expectation."""
     entry = network()
     entry["targets"]["age"] = age
     if "given" not in age:
         entry["targets"]["race"]["given"] = ["age"]
-    monkeypatch.setattr(toys, "network", lambda *targets: entry)
-    monkeypatch.setattr(test_bundle, "network", lambda *targets: entry)
-    predictor = CropPredictor(test_bundle.write(tmp_path / "bundle"))
+    predictor = CropPredictor(pack_toy_bundle(tmp_path / "bundle", toys.recipe(networks=[entry]), {}))
     crops = np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3)).astype(np.uint8)
     answers, outputs = predictor.predict_crops(crops), predictor.outputs(crops)
     assert answers.age is not None
