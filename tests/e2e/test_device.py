@@ -190,7 +190,7 @@ def test_faces_are_listed_and_drawn(page: Any) -> None:
 
 def test_a_picture_can_be_chosen_by_the_keyboard_alone(page: Any) -> None:
     choosers: list[Any] = []
-    page.on("filechooser", lambda chooser: choosers.append(chooser))
+    page.on("filechooser", lambda chooser: choosers.append(chooser))  # noqa: PLW0108 - Playwright marks what it is given
     page.locator("body").click(position={"x": 1, "y": 1})
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "file"
