@@ -31,11 +31,11 @@ answers over HTTP what `predict` does.
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from PIL import Image
@@ -65,6 +65,8 @@ NARROWEST = 120  # characters; a narrower terminal or a pipe would cut the table
 BUNDLES = (Path("models/pretrained/utkface"), Path("models/bundle"))  # the first that is there is the default
 DEFAULT = "models/pretrained/utkface where that folder is, else models/bundle; here, or else beside the package"
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 
 def default_bundle() -> Path:
     """The bundle that is taken where none is named: DEFAULT."""
@@ -73,10 +75,16 @@ def default_bundle() -> Path:
     return next((path for path in found if path.is_dir()), BUNDLES[-1])
 
 
+def bundle_option(told: str) -> Callable[[Command], Command]:
+    """The option --bundle, with its help."""
+    given = click.Path(path_type=Path)
+    return click.option("--bundle", type=given, default=default_bundle, show_default=DEFAULT, help=told)
+
+
 def bundle_first(context: click.Context, parameter: click.Parameter, paths: tuple[Path, ...]) -> tuple[Path, Path]:
-    """Bundle and archive of one or two arguments."""
+    """Bundle and what follows it, of one or two arguments."""
     if len(paths) > 2:
-        raise click.UsageError(f"give an archive, or a bundle and an archive, not {len(paths)} arguments", context)
+        raise click.UsageError(f"give {parameter.make_metavar(context)}, not {len(paths)} arguments", context)
     return (default_bundle(), paths[0]) if len(paths) == 1 else (paths[0], paths[1])
 
 
@@ -88,13 +96,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path),
-    default=default_bundle,
-    show_default=DEFAULT,
-    help="A trained bundle.",
-)
+@bundle_option("A trained bundle.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def predict(pictures: Sequence[Path], bundle: Path, as_json: bool) -> None:
     """Find the faces in PICTURES; age with its interval, gender and race of each.
@@ -275,13 +277,7 @@ def export(*, paths: tuple[Path, Path], wanted: str, detector: bool, check: int,
 
 @main.command()
 @click.argument("profiles", metavar="PROFILES.csv", type=click.Path(path_type=Path))
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path),
-    default=default_bundle,
-    show_default=DEFAULT,
-    help="A trained bundle whose card has a calibration (`nonconformity`).",
-)
+@bundle_option("A trained bundle whose card has a calibration (`nonconformity`).")
 @click.option(
     "--pictures",
     type=click.Path(path_type=Path),
@@ -340,13 +336,7 @@ def judge_of(settings: "AuditSettings") -> "Judge":
 
 
 @main.command(context_settings={"auto_envvar_prefix": "FACELINE"})
-@click.option(
-    "--bundle",
-    type=click.Path(path_type=Path),
-    default=default_bundle,
-    show_default=DEFAULT,
-    help="A trained bundle; SIGHUP opens it anew.",
-)
+@bundle_option("A trained bundle; SIGHUP opens it anew.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address; 0.0.0.0: reachable by everybody.")
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="The port.")
 @click.option("--api-key", help="Ask this of everybody, as the header X-API-Key; better set as FACELINE_API_KEY.")
