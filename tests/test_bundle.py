@@ -67,6 +67,17 @@ def test_temperatures_soften_and_keep_the_answer(bundle: Path, tmp_path: Path) -
     assert np.array_equal(plain.age, soft.age)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("loss", ["dldl", "ordinal"])
+def test_a_temperature_of_age_works_on_its_distribution(loss: str) -> None:
+    ages = recipe(networks=[{**network(), "targets": {"age": {"loss": loss}}}])
+    two = np.zeros((1, 117), np.float32)
+    two[0, [10, 40]] = 0.8, 0.2
+    given = two if loss == "dldl" else 1 - two.cumsum(axis=1)[:, :-1]
+    plain, sharp = (answers_of({"age": given}, ages, temperatures, None) for temperatures in ({}, {"age": 0.5}))
+    assert np.allclose(plain.age, 10 + 30 * 0.2, atol=1e-3)  # type: ignore[arg-type]
+    assert np.allclose(sharp.age, 10 + 30 * 0.04 / 0.68, atol=1e-3)  # type: ignore[arg-type]
+
+
 def test_an_interval_is_wider_where_the_network_is_unsure() -> None:
     bins = np.arange(117)
     outputs = np.exp(-0.5 * ((bins - 50) / np.array([[2.0], [4.0], [8.0]])) ** 2)

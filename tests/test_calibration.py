@@ -7,7 +7,15 @@ import pytest
 
 from faceline.datasets.records import ShardSettings
 from faceline.learning.answering import answers_of
-from faceline.learning.calibration import HOTTEST, conformal_score, fit_interval, fit_temperature, validate
+from faceline.learning.calibration import (
+    HOTTEST,
+    conformal_score,
+    fit_age_temperature,
+    fit_interval,
+    fit_temperature,
+    validate,
+)
+from faceline.learning.heads import years
 from faceline.learning.recipe import Recipe
 from faceline.learning.training import Trained, build
 from faceline.probabilities import binary, log_loss, tempered
@@ -60,6 +68,23 @@ def test_certainty_stays_finite() -> None:
     assert np.isfinite(log_loss(certain, np.array([0, 1])))
 
 
+def test_ages_are_sharpened_as_far_as_their_expectations_come_nearer() -> None:
+    random = np.random.default_rng(1)
+    near, far = (np.exp(-0.5 * ((BINS - random.integers(*ages, (500, 1))) / 3) ** 2) for ages in ((1, 40), (60, 90)))
+    outputs = 0.8 * near + 0.2 * far  # a tail, as children have
+    outputs /= outputs.sum(axis=1, keepdims=True)
+    ages = years(outputs, "distribution", 0.5) + random.normal(size=500)
+    found = fit_age_temperature(outputs, "distribution", ages)
+    assert found == pytest.approx(0.5, abs=0.05)
+    interval = fit_interval(outputs, "distribution", ages, 0.9, found)
+    assert interval.half_width < fit_interval(outputs, "distribution", ages, 0.9).half_width / 3
+
+
+def test_ages_that_no_temperature_brings_nearer_keep_their_own() -> None:
+    outputs = np.random.default_rng(1).dirichlet(np.ones(117), 10)
+    assert fit_age_temperature(outputs, "distribution", years(outputs, "distribution")) == 1
+
+
 def test_the_interval_covers_what_it_promises() -> None:
     random = np.random.default_rng(1)
     covered = []
@@ -103,7 +128,7 @@ def test_all_networks_are_validated_as_they_will_answer(shards: Path) -> None:
     for validated in found:
         assert set(validated.metrics) == {"rows", "age", "gender", "race"}
         assert validated.metrics["rows"] == ROWS["val"]
-        assert set(validated.temperatures) == {"gender", "race"}
+        assert set(validated.temperatures) == {"age", "gender", "race"}
     wide, narrow = (validated.age_interval for validated in found)
     assert wide is not None and narrow is not None
     assert wide.coverage == 0.9 and narrow.coverage == 0.5

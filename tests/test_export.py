@@ -55,7 +55,8 @@ def compare(bundle: Path, runtime: folder.Runtime) -> set[str]:
 def test_answers_are_keras_s_with_temperatures_interval_and_mirror_image(
     tmp_path: Path, runtime: folder.Runtime
 ) -> None:
-    bundle = write_toy_bundle(tmp_path / "bundle", temperatures={"gender": 0.5, "race": 3.0}, flip_averaging=True)
+    temperatures = {"age": 0.4, "gender": 0.5, "race": 3.0}
+    bundle = write_toy_bundle(tmp_path / "bundle", temperatures=temperatures, flip_averaging=True)
     edit(bundle, age_interval={"coverage": 0.9, "half_width": 7.5, "typical_deviation": 20.0})
     assert compare(bundle, runtime) == set(CLOSE)
 
@@ -84,7 +85,8 @@ def test_ages_as_numbers_and_as_probabilities_of_being_older(
     learned = {**network(), "targets": {"age": {"loss": loss}, "gender": {"loss": "crossentropy", "given": ["age"]}}}
     bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=[learned], scaling="whitened"), {})
     deviation = 20.0 if loss == "ordinal" else None
-    edit(bundle, age_interval={"coverage": 0.9, "half_width": 7.5, "typical_deviation": deviation})
+    interval = {"coverage": 0.9, "half_width": 7.5, "typical_deviation": deviation}
+    edit(bundle, age_interval=interval, temperatures={"age": 0.4})
     assert compare(bundle, runtime) == {"age", "age_low", "age_high", "female_probability"}
 
 

@@ -360,10 +360,10 @@ def test_the_stage_leaves_bundle_and_history_and_no_checkpoint(
     assert card.age_interval.typical_deviation
     assert card.nonconformity is not None and card.nonconformity.age is not None
     assert card.nonconformity.age[0].rows == ROWS["val"]
-    assert set(card.temperatures) == {"gender"}
+    assert set(card.temperatures) == {"age", "gender"}
     assert card.flip_averaging is False
     best = history.loc[history["val_loss"][:2].idxmin()]
-    assert card.validation["age"]["mae"] == pytest.approx(best["val_age_mae"], rel=1e-4)
+    assert card.validation["age"]["mae"] <= best["val_age_mae"] * (1 + 1e-4)  # its temperature is fitted for it
     assert list(Path("store").iterdir()) == []
 
 

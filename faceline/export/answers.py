@@ -97,9 +97,9 @@ def _answers(outputs: Mapping[str, tf.Tensor], card: Card) -> dict[str, tf.Tenso
     found: dict[str, tf.Tensor] = {}
     if "age" in outputs:
         kind = card.recipe.settings.age_answers
-        found["age"] = years = _years(outputs["age"], kind)
+        found["age"] = years = _years(outputs["age"], kind, card.temperatures.get("age", 1.0))
         if card.age_interval:
-            half = _half_widths(outputs["age"], years, kind, card.age_interval)
+            half = _half_widths(outputs["age"], kind, card.age_interval)
             found["age_low"], found["age_high"] = tf.maximum(years - half, 0), years + half
     if "gender" in outputs:
         female = outputs["gender"]
@@ -110,30 +110,34 @@ def _answers(outputs: Mapping[str, tf.Tensor], card: Card) -> dict[str, tf.Tenso
     return found
 
 
-def _years(outputs: tf.Tensor, kind: AgeAnswers) -> tf.Tensor:
+def _years(outputs: tf.Tensor, kind: AgeAnswers, temperature: float) -> tf.Tensor:
     """`heads.years`."""
     if kind == "number":
         ages = outputs[:, 0]
+    elif temperature != 1:
+        ages = tf.reduce_sum(_tempered(_distribution(outputs, kind), temperature) * BINS, axis=1)
     else:
         ages = tf.reduce_sum(outputs if kind == "ordinal" else outputs * BINS, axis=1)
     return tf.maximum(ages, 0)
 
 
-def _half_widths(outputs: tf.Tensor, years: tf.Tensor, kind: AgeAnswers, interval: AgeInterval) -> tf.Tensor:
+def _half_widths(outputs: tf.Tensor, kind: AgeAnswers, interval: AgeInterval) -> tf.Tensor:
     """`answering.half_widths`."""
     if kind == "number" or not interval.typical_deviation:
-        return tf.ones_like(years) * interval.half_width
-    shares = _distribution(outputs) if kind == "ordinal" else outputs
+        return tf.ones_like(outputs[:, 0]) * interval.half_width
+    shares = _distribution(outputs, kind)
     means = tf.reduce_sum(shares * BINS, axis=1, keepdims=True)
     # About the mean: the difference of two large squares would lose most digits of a float32.
     deviations = tf.sqrt(tf.reduce_sum(shares * tf.square(BINS - means), axis=1))
     return interval.half_width * (deviations + SUREST) / (interval.typical_deviation + SUREST)
 
 
-def _distribution(older: tf.Tensor) -> tf.Tensor:
-    """`heads.distribution` of an ordinal head's outputs (n, 116)."""
-    certain = tf.ones_like(older[:, :1])
-    edges = tf.concat([certain, older, tf.zeros_like(certain)], axis=1)
+def _distribution(outputs: tf.Tensor, kind: AgeAnswers) -> tf.Tensor:
+    """`heads.distribution`, of what is no number."""
+    if kind == "distribution":
+        return outputs
+    certain = tf.ones_like(outputs[:, :1])
+    edges = tf.concat([certain, outputs, tf.zeros_like(certain)], axis=1)
     falls = tf.maximum(edges[:, :-1] - edges[:, 1:], 0)
     return falls / tf.reduce_sum(falls, axis=1, keepdims=True)
 

@@ -120,14 +120,10 @@ def answers_of(
     temperatures: Mapping[str, float],
     interval: AgeInterval | None,
 ) -> Answers:
-    """The answers that outputs of a recipe's heads, (n, k) a target, stand for.
-
-    The distribution of age keeps its temperature: another would move its expectation, which is the answer, and how wide
-    an interval must be is measured in any case.
-    """
+    """The answers that outputs of a recipe's heads, (n, k) a target, stand for."""
     found: dict[str, np.ndarray] = {}
     if "age" in outputs:
-        years = heads.years(outputs["age"], recipe.age_answers).astype(np.float32)
+        years = heads.years(outputs["age"], recipe.age_answers, temperatures.get("age", 1.0)).astype(np.float32)
         half = np.float32(np.nan) if interval is None else half_widths(outputs["age"], recipe.age_answers, interval)
         found = {"age": years, "age_low": np.maximum(years - half, 0), "age_high": years + half}
     if "gender" in outputs:

@@ -4,7 +4,7 @@ Its metrics, its temperatures, how wide intervals must be, and how badly true la
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ class Validated:
 
     Attributes:
         metrics: rows, and by target its metric.
-        temperatures: of gender and race, where there are labels.
+        temperatures: of each target that has labels, but of ages only where they come as distributions.
         age_interval: None without age, or without its labels.
         nonconformity: of age and gender.
     """
@@ -58,7 +58,11 @@ def validate(trained: Sequence[Trained], recipe: Recipe, shards: Path) -> Valida
             continue
         given, wanted = outputs[target][known], labels[target][known]
         if target == "age":
-            interval = fit_interval(given, recipe.age_answers, wanted, recipe.serving.coverage)
+            if recipe.age_answers != "number":
+                temperatures[target] = fit_age_temperature(given, recipe.age_answers, wanted)
+            interval = fit_interval(
+                given, recipe.age_answers, wanted, recipe.serving.coverage, temperatures.get(target, 1.0)
+            )
         else:
             temperatures[target] = fit_temperature(binary(given[:, 0]) if target == "gender" else given, wanted)
     answered = answers_of(outputs, recipe, temperatures, interval)
@@ -77,16 +81,33 @@ def fit_temperature(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
     Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2. The loss has one minimum.
     """
+    return _best_temperature(lambda temperature: log_loss(tempered(probabilities, temperature), labels))
+
+
+def fit_age_temperature(outputs: np.ndarray, kind: AgeAnswers, ages: np.ndarray) -> float:
+    """The temperature of outputs (n, k), of that kind, whose expectation is nearest `ages` (n,) in mean, n > 0.
+
+    A distribution with a long tail, as those of children have, has an expectation that lies too far into it; the age
+    with the least absolute error is the median. Fitted for that error and not for the log loss of one-year bins, since
+    the expectation is the answer. 1 where no other is better.
+    """
+
+    def error(temperature: float) -> float:
+        return float(np.abs(heads.years(outputs, kind, temperature) - ages).mean())
+
+    return min(1.0, _best_temperature(error), key=error)
+
+
+def _best_temperature(loss: Callable[[float], float]) -> float:
+    """Where the loss of a temperature is least, between 1/HOTTEST and HOTTEST."""
     limit = math.log(HOTTEST)
-    best = minimize_scalar(
-        lambda log_temperature: log_loss(tempered(probabilities, math.exp(log_temperature)), labels),
-        bounds=(-limit, limit),
-        method="bounded",
-    )
+    best = minimize_scalar(lambda log: loss(math.exp(log)), bounds=(-limit, limit), method="bounded")
     return math.exp(best.x)
 
 
-def fit_interval(outputs: np.ndarray, kind: AgeAnswers, ages: np.ndarray, coverage: float) -> AgeInterval:
+def fit_interval(
+    outputs: np.ndarray, kind: AgeAnswers, ages: np.ndarray, coverage: float, temperature: float = 1.0
+) -> AgeInterval:
     """The interval for outputs (n, k) for age, of that kind, whose labels are `ages` (n,), n > 0.
 
     Locally weighted split conformal prediction, Lei et al. 2018, https://arxiv.org/abs/1604.04173, section 5.2: errors
@@ -94,7 +115,7 @@ def fit_interval(outputs: np.ndarray, kind: AgeAnswers, ages: np.ndarray, covera
     """
     deviations = heads.deviations(outputs, kind)
     typical = None if deviations is None else float(deviations.mean())
-    scores = np.abs(heads.years(outputs, kind) - ages) / difficulties(outputs, kind, typical)
+    scores = np.abs(heads.years(outputs, kind, temperature) - ages) / difficulties(outputs, kind, typical)
     return AgeInterval(coverage=coverage, half_width=conformal_score(scores, coverage), typical_deviation=typical)
 
 

@@ -133,7 +133,8 @@ class Card(Settings):
     constants: Constants
     validation: dict[str, Any]  # rows, and by target its metric
     flip_averaging: bool  # outputs for a crop and its mirror image are averaged, before all else
-    temperatures: dict[str, float] = Field(default_factory=dict)  # of gender and race: p becomes p^(1/T), renormalised
+    # By target: p becomes p^(1/T), renormalised; of ages before their expectation is taken. None: 1.
+    temperatures: dict[str, float] = Field(default_factory=dict)
     age_interval: AgeInterval | None
     nonconformity: Nonconformity | None = None  # of validation; None in a card of before it was measured
 

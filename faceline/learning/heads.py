@@ -15,6 +15,7 @@ from keras import ops
 from faceline.datasets.labels import AGE_BINS, OLDEST, RACES
 from faceline.learning.losses import expectation
 from faceline.learning.targets import Age, AgeAnswers, Gender, Head, Targets
+from faceline.probabilities import tempered
 
 FIRST_AGE = 30.0  # years; about the mean of UTKFace and IMDB-WIKI
 METRICS = {"age": "mae", "gender": "accuracy", "race": "accuracy"}
@@ -70,10 +71,19 @@ def scores(judged: Mapping[str, float], targets: Sequence[str]) -> dict[str, flo
     return {name: judged[name if len(targets) > 1 else METRICS[target]] for target, name in names.items()}
 
 
-def years(outputs: np.ndarray, answers: AgeAnswers) -> np.ndarray:
-    """Ages in years (n,) from outputs (n, k) of that kind."""
-    if answers == "number":
-        ages: np.ndarray = outputs[:, 0]
+def years(outputs: np.ndarray, answers: AgeAnswers, temperature: float = 1.0) -> np.ndarray:
+    """Ages in years (n,) from outputs (n, k) of that kind.
+
+    Args:
+        outputs: of an age head.
+        answers: what they are.
+        temperature: the distribution becomes p^(1/T) before its expectation is taken; numbers have none.
+    """
+    shares = distribution(outputs, answers) if temperature != 1 else None
+    if shares is not None:
+        ages: np.ndarray = tempered(shares, temperature) @ np.arange(AGE_BINS)
+    elif answers == "number":
+        ages = outputs[:, 0]
     elif answers == "ordinal":
         ages = outputs.sum(axis=1)
     else:
