@@ -41,9 +41,11 @@ class Service:
         self._open = open_predictor
         self._engine: Engine | None = None
         self._waiting = 0  # requests that were let in
+        self._bytes = 0  # of uploads, held at the moment
         self._pixels = 0  # decoded at the moment
         self._room = asyncio.Condition()
         self._opening = asyncio.Lock()
+        self.metrics.uploads.set_function(lambda: self._bytes)
         self.digest: str | None = None
 
     @property
@@ -84,16 +86,33 @@ class Service:
             await asyncio.to_thread(engine.close)
 
     @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        """Around a request; ProblemError where too many are under way already."""
+    async def admitted(self) -> AsyncIterator[Callable[[int], None]]:
+        """Around a request; what it gives is to be told of each byte of the upload before it is kept.
+
+        Nothing waits for room and none is kept free for bytes to come: who sends slowly, or goes away, takes no more
+        than what was sent, and requests that are half there cannot block each other.
+
+        Raises:
+            ProblemError: too many requests are under way, or their uploads take all the room.
+        """
         self._running()
         if self._waiting >= self.settings.max_waiting:
             raise overloaded(f"{self._waiting} requests are under way already")
+        held = 0
+
+        def hold(more: int) -> None:
+            nonlocal held
+            if self._bytes + more > self.settings.bytes_in_memory:
+                raise overloaded(f"uploads take the {self.settings.bytes_in_memory} bytes that there is room for")
+            self._bytes += more
+            held += more
+
         self._waiting += 1
         try:
-            yield
+            yield hold
         finally:
             self._waiting -= 1
+            self._bytes -= held
 
     async def answer(self, data: bytes, *, cropped: bool, largest: bool) -> PictureAnswer:
         """The faces of an encoded picture.
