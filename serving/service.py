@@ -16,7 +16,7 @@ from faceline.learning.card import Card
 from serving.answers import PictureAnswer
 from serving.engine import Engine, Question
 from serving.metrics import Metrics
-from serving.problems import overloaded, unusable
+from serving.problems import ProblemError, failed, overloaded, unusable
 from serving.settings import ServeSettings
 
 log = logging.getLogger("uvicorn.error")
@@ -118,7 +118,7 @@ class Service:
         """The faces of an encoded picture.
 
         Raises:
-            ProblemError: the picture cannot be used, or it takes too long.
+            ProblemError: the picture cannot be used, it takes too long, or it makes the server fail.
         """
         try:
             async with asyncio.timeout(self.settings.answer_timeout):
@@ -127,6 +127,11 @@ class Service:
             raise unusable(error) from None
         except TimeoutError:
             raise overloaded(f"no answer within {self.settings.answer_timeout:g} s", "timeout") from None
+        except ProblemError:
+            raise
+        except Exception:
+            log.exception("a picture could not be answered")
+            raise failed() from None
 
     async def _answer(self, data: bytes, *, cropped: bool, largest: bool) -> PictureAnswer:
         engine = self._running()

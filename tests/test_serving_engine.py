@@ -123,6 +123,19 @@ def test_a_picture_that_fails_does_not_cost_the_others(bundle: Path, pool: Pool)
         assert [answer.result().status_code for answer in [first, *good]] == [200] * 4
 
 
+def test_a_picture_that_fails_does_not_cost_the_others_of_its_request(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [("pictures", data) for data in (encoded(1), encoded(red=POISON), encoded(2))]
+    with served(bundle) as (client, service):
+        first, second, third = client.post("/predict/batch", files=files).json()["pictures"]
+        assert second["type"] == "urn:faceline:internal_error"
+        assert len(first["faces"]) == len(third["faces"]) == 2
+        assert service._bytes == service._pixels == 0
+    assert caplog.text.count("a picture could not be answered") == 1
+    assert "RuntimeError: poison" in caplog.text
+
+
 def test_one_request_too_many_is_turned_away(bundle: Path, pool: Pool) -> None:
     with served(bundle, max_waiting=2) as (client, service):
         waiting = [hold(client, service, pool), pool.submit(ask, client, encoded())]

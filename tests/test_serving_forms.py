@@ -26,7 +26,8 @@ def refused(form: PictureForm, body: bytes) -> str:
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 50, 1000])
 def test_pictures_are_the_same_however_their_bytes_come(step: int) -> None:
     first, second = b"\r\n--y\r\n\x00-", bytes(range(100))
-    header = PART.replace(b"\r\n\r\n", b'\r\nContent-Type: text/plain; name="other"\r\n\r\n')
+    header = PART.replace(b"--x\r\n", b'--x\r\nX-Unknown: "\r\n')
+    header = header.replace(b"\r\n\r\n", b'\r\nContent-Type: text/plain; name="other"\r\n\r\n')
     body = header + first + b"\r\n" + PART + second + b"\r\n--x--\r\n"
     reading = form()
     for start in range(0, len(body), step):

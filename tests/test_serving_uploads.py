@@ -1,10 +1,10 @@
 """Bytes of uploads in memory: how many there may be, of whom, and that each way a request may end gives them back."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from serving.settings import FRAMING, ServeSettings
+from tests.e2e.processes import until
 from tests.serving import POISON, black, encoded, held, listening, served
 from tests.toy_bundle import write_toy_bundle
 
@@ -47,11 +48,11 @@ def large() -> bytes:
     return black() + bytes(LARGEST - len(black()))
 
 
-def ask(client: httpx.Client, data: bytes) -> httpx.Response:
+def ask(client: Any, data: bytes) -> Any:
     return client.post("/predict", files={"picture": data})
 
 
-def in_memory(client: httpx.Client) -> float:
+def in_memory(client: Any) -> float:
     """Bytes of uploads, as the metrics say."""
     text = client.get("/metrics").text
     (line,) = [line for line in text.splitlines() if line.startswith("faceline_upload_bytes ")]
@@ -60,12 +61,7 @@ def in_memory(client: httpx.Client) -> float:
 
 def until_in_memory(client: httpx.Client, least: int, most: int) -> None:
     """Wait until so many bytes of uploads are in memory."""
-    waiting = threading.Event()
-    for _ in range(6000):
-        if least <= in_memory(client) <= most:
-            return
-        waiting.wait(0.01)
-    raise AssertionError(in_memory(client))
+    until(lambda: least <= in_memory(client) <= most)
 
 
 def opened(far: httpx.Client, length: int, sent: int) -> socket.socket:
@@ -80,8 +76,7 @@ def test_an_upload_that_finds_no_room_is_turned_away(bundle: Path) -> None:
     with served(bundle, **settings) as (client, service), ThreadPoolExecutor(2) as pool:
         held(service).go.clear()
         waiting = [pool.submit(ask, client, large()) for _ in range(2)]
-        while service._bytes < 2 * LARGEST:
-            threading.Event().wait(0.01)
+        until(lambda: service._bytes >= 2 * LARGEST)
         refused = ask(client, large())
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert refused.json()["type"] == "urn:faceline:overloaded"
@@ -94,7 +89,7 @@ def test_an_upload_that_finds_no_room_is_turned_away(bundle: Path) -> None:
 
 
 def test_who_declares_much_and_sends_little_keeps_nobody_away(far: httpx.Client) -> None:
-    slow = [opened(far, LARGEST, 100) for _ in range(8)]
+    slow = [opened(far, LARGEST + FRAMING, 100) for _ in range(8)]
     try:
         until_in_memory(far, 8 * 100, 8 * (100 + FRAMING))
         assert ask(far, large()).status_code == 200
@@ -102,6 +97,20 @@ def test_who_declares_much_and_sends_little_keeps_nobody_away(far: httpx.Client)
         for connection in slow:
             connection.close()
     until_in_memory(far, 0, 0)
+
+
+def test_who_declares_too_much_is_told_so_before_sending_it(far: httpx.Client) -> None:
+    with opened(far, LARGEST + FRAMING + 1, 0) as connection:
+        assert connection.recv(12) == b"HTTP/1.1 413"
+
+
+def test_what_follows_a_form_counts_too(client: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        yield PART + black() + b"\r\n--x--\r\n"
+        yield from (bytes(1000) for _ in range(25))
+
+    answer = client.post("/predict", content=body(), headers={"content-type": FORM.decode()})
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:faceline:too_many_bytes")
 
 
 def test_of_uploads_that_cannot_all_be_held_one_goes_on(far: httpx.Client) -> None:
@@ -153,7 +162,7 @@ def test_an_answer_that_takes_too_long_gives_the_bytes_back(bundle: Path) -> Non
 
 def test_the_room_must_hold_what_one_request_may_bring() -> None:
     least = 3 * (1000 + FRAMING)
-    limits = {"bundle": Path("b"), "max_bytes": 1000, "max_pictures": 3}
+    limits: dict[str, Any] = {"bundle": Path("b"), "max_bytes": 1000, "max_pictures": 3}
     assert ServeSettings(**limits, bytes_in_memory=least).request_bytes(3) == least
     with pytest.raises(ValidationError, match=f"at least {least}"):
         ServeSettings(**limits, bytes_in_memory=least - 1)
