@@ -1,6 +1,7 @@
 """The pictures of a multipart form, taken from its bytes as they come; what does not belong is refused at once."""
 
 import io
+from typing import Self
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -14,7 +15,7 @@ def bad_form(detail: str) -> ProblemError:
 
 
 class PictureForm:
-    """A form whose files `field` are pictures; each byte of them is held once.
+    """A form whose files `field` are pictures; each byte of them is held once, and by the form only within its block.
 
     Args:
         boundary: between the parts.
@@ -47,6 +48,13 @@ class PictureForm:
             )
         except FormParserError as error:
             raise bad_form(str(error)) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The parser refers back to the form: left to the garbage collector, the bytes would stay for a while.
+        self._files.clear()
 
     def write(self, chunk: bytes) -> None:
         """Take the next bytes of the body.

@@ -36,18 +36,19 @@ async def read_pictures(request: Request, field: str, most: int, settings: Serve
         raise ProblemError(415, "no_upload", "Pictures are uploaded as a form", detail)
     if b"boundary" not in options:
         raise bad_form("the content type names no boundary")
-    form = PictureForm(options[b"boundary"], field, most, settings.max_bytes)
-    try:
-        async with asyncio.timeout(settings.upload_timeout):
-            async for chunk in _bounded(request, settings.request_bytes(most)):
-                hold(len(chunk))
-                form.write(chunk)
-    except TimeoutError:
-        detail = f"it did not arrive within {settings.upload_timeout:g} s"
-        raise ProblemError(408, "slow_upload", "The upload took too long", detail, {"Connection": "close"}) from None
-    except ClientDisconnect:  # nobody reads what is answered, but the metrics count it
-        raise ProblemError(400, "cut_off", "The upload was cut off", "the client went away") from None
-    return form.pictures()
+    with PictureForm(options[b"boundary"], field, most, settings.max_bytes) as form:
+        try:
+            async with asyncio.timeout(settings.upload_timeout):
+                async for chunk in _bounded(request, settings.request_bytes(most)):
+                    hold(len(chunk))
+                    form.write(chunk)
+        except TimeoutError:
+            detail = f"it did not arrive within {settings.upload_timeout:g} s"
+            close = {"Connection": "close"}
+            raise ProblemError(408, "slow_upload", "The upload took too long", detail, close) from None
+        except ClientDisconnect:  # nobody reads what is answered, but the metrics count it
+            raise ProblemError(400, "cut_off", "The upload was cut off", "the client went away") from None
+        return form.pictures()
 
 
 async def _bounded(request: Request, allowed: int) -> AsyncGenerator[bytes, None]:

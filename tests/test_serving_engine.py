@@ -220,4 +220,4 @@ def test_it_is_alive_before_it_is_ready(bundle: Path) -> None:
         assert client.get("/health").json() == {
             "alive": True, "ready": False, "bundle": None, "digest": None, "version": "0.1.0",
         }  # fmt: skip
-        assert ask(client, encoded()).status_code == 503
+        assert client.post("/predict").status_code == 503  # before anything is read

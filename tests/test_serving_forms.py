@@ -1,5 +1,6 @@
 """Multipart forms as they come over the wire: what they hold, and when one that holds something else is refused."""
 
+import gc
 import tracemalloc
 
 import pytest
@@ -86,3 +87,18 @@ def test_the_bytes_of_a_picture_are_held_once() -> None:
         tracemalloc.stop()
     assert len(picture) == 8 * MEBIBYTE
     assert peak < 9.5 * MEBIBYTE
+
+
+def test_the_bytes_of_a_form_are_gone_with_its_block() -> None:
+    gc.disable()
+    tracemalloc.start()
+    try:
+        with form(max_bytes=9 * MEBIBYTE) as reading:
+            reading.write(PART)
+            reading.write(bytes(8 * MEBIBYTE))
+        del reading
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert kept < MEBIBYTE
