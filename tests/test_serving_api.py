@@ -245,12 +245,12 @@ def test_the_page_for_the_device_is_served_once_it_is_built(
     monkeypatch.setattr(app, "DEVICE", tmp_path)
     with served(bundle) as (client, _):
         assert client.get("/device/").status_code == 404
+    (tmp_path / "index.html").write_text("the page")
     for made in BUILT:
         (tmp_path / made).mkdir()
         if made != BUILT[-1]:
             with served(bundle) as (client, _):
                 assert client.get("/device/").status_code == 404
-    (tmp_path / "index.html").write_text("the page")
     with served(bundle) as (client, _):
         page = client.get("/device")
         assert (page.text, page.url.path) == ("the page", "/device/")
