@@ -97,16 +97,16 @@ async def metrics(service: TheService) -> Response:
 @routes.post("/predict", responses=documented(408, 413, 415, 422), openapi_extra=body("picture", several=False))
 async def predict(request: Request, options: Annotated[Options, Query()], service: TheService) -> PictureAnswer:
     """The faces of one picture (JPEG, PNG, BMP, GIF, WebP or TIFF), uploaded as the file `picture`."""
-    async with service.admitted():
-        (data,) = await read_pictures(request, "picture", 1, service.settings)
+    async with service.admitted() as hold:
+        (data,) = await read_pictures(request, "picture", 1, service.settings, hold)
         return await service.answer(data, **options.model_dump())
 
 
 @routes.post("/predict/batch", responses=documented(408, 413, 415, 422), openapi_extra=body("pictures", several=True))
 async def predict_batch(request: Request, options: Annotated[Options, Query()], service: TheService) -> BatchAnswer:
     """The faces of several pictures, uploaded as the files `pictures`; a problem in place of one that is of no use."""
-    async with service.admitted():
-        pictures = await read_pictures(request, "pictures", service.settings.max_pictures, service.settings)
+    async with service.admitted() as hold:
+        pictures = await read_pictures(request, "pictures", service.settings.max_pictures, service.settings, hold)
         answers = await asyncio.gather(*(_answer_or_problem(service, data, options) for data in pictures))
         return BatchAnswer(pictures=list(answers))
 

@@ -5,7 +5,6 @@ announced: those it waits for, a few milliseconds. So one client alone waits for
 """
 
 import asyncio
-import logging
 import queue
 import threading
 import time
@@ -19,8 +18,6 @@ from faceline.learning.bundle import FaceAnswer, Framed, Predictor
 from serving.answers import PictureAnswer, picture_answer
 from serving.problems import ProblemError
 from serving.settings import ServeSettings
-
-log = logging.getLogger("uvicorn.error")
 
 
 @dataclass(frozen=True)
@@ -110,12 +107,11 @@ class Engine:
         """Answer a batch; one picture that makes it fail must not cost the others."""
         try:
             results = self._answers([job.question for job in batch])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - who asked is given it
             if len(batch) > 1:
                 for job in batch:
                     self._settle([job])
             else:
-                log.exception("a picture could not be answered")
                 batch[0].future.set_exception(error)
             return
         for job, result in zip(batch, results, strict=True):

@@ -24,6 +24,7 @@ class Metrics:
             registry=self.registry,
         )
         self.active = Gauge("faceline_requests_under_way", "Requests not answered yet", registry=self.registry)
+        self.uploads = Gauge("faceline_upload_bytes", "Bytes of uploads in memory", registry=self.registry)
         self.batches = Histogram(
             "faceline_batch_pictures", "Pictures answered together", buckets=BATCHES, registry=self.registry
         )

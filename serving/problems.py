@@ -68,6 +68,11 @@ def overloaded(detail: str, kind: str = "overloaded") -> ProblemError:
     return ProblemError(503, kind, "The server is busy", detail, {"Retry-After": "1"})
 
 
+def failed() -> ProblemError:
+    """A fault of ours: the client learns no more, the log has it."""
+    return ProblemError(500, "internal_error", "The server failed", "the fault is in its log")
+
+
 def unusable(error: PictureError) -> ProblemError:
     """A picture that cannot be used."""
     return ProblemError(STATUSES[error.reason], error.reason, TITLES[error.reason], error.detail)
@@ -99,8 +104,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     def unexpected(request: Request, error: Exception) -> Response:
-        """A fault of ours: the client learns no more, the log has it."""
-        return _answer(ProblemError(500, "internal_error", "The server failed", "the fault is in its log"))
+        return _answer(failed())
 
 
 def _answer(error: ProblemError) -> Response:

@@ -16,7 +16,7 @@ from faceline.learning.card import Card
 from serving.answers import PictureAnswer
 from serving.engine import Engine, Question
 from serving.metrics import Metrics
-from serving.problems import overloaded, unusable
+from serving.problems import ProblemError, failed, overloaded, unusable
 from serving.settings import ServeSettings
 
 log = logging.getLogger("uvicorn.error")
@@ -41,9 +41,11 @@ class Service:
         self._open = open_predictor
         self._engine: Engine | None = None
         self._waiting = 0  # requests that were let in
+        self._bytes = 0  # of uploads, held at the moment
         self._pixels = 0  # decoded at the moment
         self._room = asyncio.Condition()
         self._opening = asyncio.Lock()
+        self.metrics.uploads.set_function(lambda: self._bytes)
         self.digest: str | None = None
 
     @property
@@ -84,22 +86,39 @@ class Service:
             await asyncio.to_thread(engine.close)
 
     @asynccontextmanager
-    async def admitted(self) -> AsyncIterator[None]:
-        """Around a request; ProblemError where too many are under way already."""
+    async def admitted(self) -> AsyncIterator[Callable[[int], None]]:
+        """Around a request; what it gives is to be told of each byte of the upload before it is kept.
+
+        Nothing waits for room and none is kept free for bytes to come: who sends slowly, or goes away, takes no more
+        than what was sent, and requests that are half there cannot block each other.
+
+        Raises:
+            ProblemError: too many requests are under way, or their uploads take all the room.
+        """
         self._running()
         if self._waiting >= self.settings.max_waiting:
             raise overloaded(f"{self._waiting} requests are under way already")
+        held = 0
+
+        def hold(more: int) -> None:
+            nonlocal held
+            if self._bytes + more > self.settings.bytes_in_memory:
+                raise overloaded(f"uploads take the {self.settings.bytes_in_memory} bytes that there is room for")
+            self._bytes += more
+            held += more
+
         self._waiting += 1
         try:
-            yield
+            yield hold
         finally:
             self._waiting -= 1
+            self._bytes -= held
 
     async def answer(self, data: bytes, *, cropped: bool, largest: bool) -> PictureAnswer:
         """The faces of an encoded picture.
 
         Raises:
-            ProblemError: the picture cannot be used, or it takes too long.
+            ProblemError: the picture cannot be used, it takes too long, or it makes the server fail.
         """
         try:
             async with asyncio.timeout(self.settings.answer_timeout):
@@ -108,6 +127,11 @@ class Service:
             raise unusable(error) from None
         except TimeoutError:
             raise overloaded(f"no answer within {self.settings.answer_timeout:g} s", "timeout") from None
+        except ProblemError:
+            raise
+        except Exception:
+            log.exception("a picture could not be answered")
+            raise failed() from None
 
     async def _answer(self, data: bytes, *, cropped: bool, largest: bool) -> PictureAnswer:
         engine = self._running()

@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from faceline.params import Settings
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 MEBIBYTE = 2**20
+FRAMING = 4096  # bytes that boundaries and headers of a part may take, beside the picture
 
 
 class ServeSettings(Settings):
@@ -25,6 +26,8 @@ class ServeSettings(Settings):
     max_faces: Count = 100  # a picture
 
     max_waiting: Count = 64  # requests at a time; a further one is turned away with 503
+    # Of uploads held at a time, in all; a request whose next bytes find no room is turned away with 503.
+    bytes_in_memory: Annotated[int, Field(validate_default=True)] = 256 * MEBIBYTE
     pixels_in_memory: Count = 100_000_000  # decoded at a time, in all; a picture waits until there is room
     batch_pictures: Count = 32  # pictures that go through the networks together
     batch_wait: Annotated[float, Field(ge=0, le=1)] = 0.004  # seconds waited for pictures that are on their way
@@ -32,3 +35,15 @@ class ServeSettings(Settings):
     upload_timeout: Seconds = 30.0  # seconds from a request's first byte to its last
     answer_timeout: Seconds = 30.0  # seconds from then to the answer
     drain_timeout: Count = 30  # seconds that SIGTERM leaves for what is under way
+
+    def request_bytes(self, pictures: int) -> int:
+        """Bytes that the body of a request with so many pictures may have."""
+        return pictures * (self.max_bytes + FRAMING)
+
+    @field_validator("bytes_in_memory")
+    @classmethod
+    def _room_for_one(cls, value: int, info: ValidationInfo) -> int:
+        least = info.data.get("max_pictures", 0) * (info.data.get("max_bytes", 0) + FRAMING)
+        if value < least:
+            raise ValueError(f"one request may bring more; allowed: at least {least}, max_pictures x max_bytes")
+        return value

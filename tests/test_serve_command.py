@@ -39,12 +39,19 @@ def test_options_and_environment(asked: list[Any]) -> None:
         "FACELINE_API_KEY": "secret",
         "FACELINE_BUNDLE": "b",
         "FACELINE_CORS_ORIGINS": "x",
+        "FACELINE_BYTES_IN_MEMORY": "300000000",
     }
     done = serve(*options, "--cors-origin", "https://a", "--cors-origin", "https://b", **environment)
     assert done.exit_code == 0, done.output
     origins = ("https://a", "https://b")
     wanted = ServeSettings(
-        bundle=Path("b"), api_key="secret", cors_origins=origins, max_bytes=9, max_pixels=8, max_waiting=7
+        bundle=Path("b"),
+        api_key="secret",
+        cors_origins=origins,
+        max_bytes=9,
+        max_pixels=8,
+        max_waiting=7,
+        bytes_in_memory=300_000_000,
     )
     assert asked == [(wanted, "192.0.2.1", 80, False)]
 
@@ -63,4 +70,12 @@ def test_an_empty_key_is_refused(asked: list[Any]) -> None:
     done = serve("--bundle", "b", "--api-key", "")
     assert done.exit_code == 2
     assert "serve.api_key" in done.output
+    assert not asked
+
+
+def test_less_room_than_one_request_may_take_is_refused(asked: list[Any]) -> None:
+    done = serve("--bundle", "b", "--bytes-in-memory", "1000", "--api-key", "secret")
+    assert done.exit_code == 2
+    assert "serve.bytes_in_memory = 1000: one request may bring more; allowed: at least 167837696" in done.output
+    assert "secret" not in done.output
     assert not asked

@@ -95,6 +95,8 @@ def test_a_batch_has_an_answer_or_a_problem_for_each(client: TestClient) -> None
     assert first == ask(client, encoded()).json()
     assert (second["status"], second["type"]) == (415, "urn:faceline:not_a_picture")
     assert third["faces"] == []
+    (alone,) = client.post("/predict/batch", files=files[:1], params={"largest": True}).json()["pictures"]
+    assert alone["faces"] == first["faces"][:1]
     problem(client.post("/predict/batch", files=[*files, *files]), 422, "bad_form")
 
 
@@ -163,7 +165,9 @@ def test_a_body_of_unknown_length_is_stopped_when_it_is_too_large(client: TestCl
 
 def test_other_paths_and_methods_are_problems_too(client: TestClient) -> None:
     problem(client.get("/nothing"), 404, "not_found")
-    problem(client.get("/predict"), 405, "method_not_allowed")
+    refused = client.get("/predict")
+    problem(refused, 405, "method_not_allowed")
+    assert refused.headers["allow"] == "POST"
 
 
 def test_health_and_model(client: TestClient, bundle: Path) -> None:
@@ -182,6 +186,8 @@ def test_metrics_count_by_route_and_status(client: TestClient) -> None:
     assert 'faceline_requests_total{method="POST",path="/predict",status="415"} 1.0' in text
     assert "made" not in text
     assert "faceline_batch_pictures_count 1.0" in text
+    assert 'faceline_request_seconds_count{path="/predict"} 2.0' in text
+    assert "faceline_requests_under_way 1.0" in text  # this one
 
 
 def test_a_key_is_asked_of_everybody_but_for_health(bundle: Path) -> None:
@@ -190,7 +196,9 @@ def test_a_key_is_asked_of_everybody_but_for_health(bundle: Path) -> None:
         for key in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": "sécret".encode()}):
             problem(client.get("/model", headers=key), 401, "unauthorized")
             problem(client.post("/predict", files={"picture": encoded()}, headers=key), 401, "unauthorized")
-        problem(client.get("/metrics"), 401, "unauthorized")
+        refused = client.get("/metrics")
+        problem(refused, 401, "unauthorized")
+        assert refused.headers["www-authenticate"] == "ApiKey"
         right = {"X-API-Key": "secret"}
         assert client.post("/predict", files={"picture": encoded()}, headers=right).status_code == 200
 
@@ -204,6 +212,8 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_named(bundle: Path) 
         assert answer.headers["access-control-allow-origin"] == "https://example.org"
         other = client.get("/health", headers={"Origin": "https://example.com"})
         assert "access-control-allow-origin" not in other.headers
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-API-Key"}
+        assert client.options("/predict", headers={**origin, **asked}).status_code == 200
 
 
 def test_nothing_uploaded_goes_to_disk_or_into_the_log(
@@ -235,9 +245,12 @@ def test_the_page_for_the_device_is_served_once_it_is_built(
     monkeypatch.setattr(app, "DEVICE", tmp_path)
     with served(bundle) as (client, _):
         assert client.get("/device/").status_code == 404
+    (tmp_path / "index.html").write_text("the page")
     for made in BUILT:
         (tmp_path / made).mkdir()
-    (tmp_path / "index.html").write_text("the page")
+        if made != BUILT[-1]:
+            with served(bundle) as (client, _):
+                assert client.get("/device/").status_code == 404
     with served(bundle) as (client, _):
         page = client.get("/device")
         assert (page.text, page.url.path) == ("the page", "/device/")

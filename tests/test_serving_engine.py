@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from serving.answers import PictureAnswer
 from serving.app import create_app
 from serving.engine import Engine, Question
+from serving.problems import ProblemError
 from serving.service import Service
 from serving.settings import ServeSettings
 from tests.serving import POISON, Held, encoded, held, served
@@ -123,6 +125,19 @@ def test_a_picture_that_fails_does_not_cost_the_others(bundle: Path, pool: Pool)
         assert [answer.result().status_code for answer in [first, *good]] == [200] * 4
 
 
+def test_a_picture_that_fails_does_not_cost_the_others_of_its_request(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = [("pictures", data) for data in (encoded(1), encoded(red=POISON), encoded(2))]
+    with served(bundle) as (client, service):
+        first, second, third = client.post("/predict/batch", files=files).json()["pictures"]
+        assert second["type"] == "urn:faceline:internal_error"
+        assert len(first["faces"]) == len(third["faces"]) == 2
+        assert service._bytes == service._pixels == 0
+    assert caplog.text.count("a picture could not be answered") == 1
+    assert "RuntimeError: poison" in caplog.text
+
+
 def test_one_request_too_many_is_turned_away(bundle: Path, pool: Pool) -> None:
     with served(bundle, max_waiting=2) as (client, service):
         waiting = [hold(client, service, pool), pool.submit(ask, client, encoded())]
@@ -130,6 +145,7 @@ def test_one_request_too_many_is_turned_away(bundle: Path, pool: Pool) -> None:
         refused = ask(client, encoded())
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         assert refused.json()["type"] == "urn:faceline:overloaded"
+        assert client.post("/predict/batch", files={"pictures": encoded()}).status_code == 503
         assert client.get("/health").status_code == 200
         held(service).go.set()
         assert [answer.result().status_code for answer in waiting] == [200, 200]
@@ -155,6 +171,23 @@ def test_pictures_wait_for_room_in_memory(bundle: Path, pool: Pool) -> None:
         assert [answer.result().status_code for answer in [first, *others]] == [200] * 4
         assert ask(client, encoded(size=(100, 60))).status_code == 200  # more than all the room: alone
         assert service._pixels == 0
+
+
+def test_a_bundle_is_tried_before_it_answers_and_given_up_when_the_app_ends(bundle: Path) -> None:
+    with served(bundle) as (client, service):
+        assert held(service).batches == [1]
+        assert ask(client, encoded()).status_code == 200
+        assert service._engine is not None and service._engine._announced == 0
+    assert not service.ready
+
+
+def test_a_picture_with_too_many_faces_does_not_shift_the_answers_of_others(bundle: Path) -> None:
+    engine = Engine(Held(bundle), ServeSettings(bundle=bundle, max_faces=1), lambda pictures: None)
+    noisy, blank = (Question(np.full((40, 60, 3), value, np.uint8)) for value in (99, 0))
+    refused, answered = engine._answers([noisy, blank])
+    engine.close()
+    assert isinstance(refused, ProblemError)
+    assert isinstance(answered, PictureAnswer) and answered.faces == []
 
 
 def test_a_reload_changes_the_bundle_between_requests(tmp_path: Path, pool: Pool) -> None:
@@ -207,4 +240,4 @@ def test_it_is_alive_before_it_is_ready(bundle: Path) -> None:
         assert client.get("/health").json() == {
             "alive": True, "ready": False, "bundle": None, "digest": None, "version": "0.1.0",
         }  # fmt: skip
-        assert ask(client, encoded()).status_code == 503
+        assert client.post("/predict").status_code == 503  # before anything is read

@@ -58,6 +58,7 @@ def test_an_upload_that_stops_half_way_is_told_so(port: int) -> None:
     said = talk(port, request(PART + encoded()[:100], 5000))
     assert said.startswith(b"HTTP/1.1 408")
     assert b"slow_upload" in said
+    assert b"connection: close" in said  # so that the rest is not taken for a request
 
 
 def test_a_client_that_goes_away_half_way_leaves_it_serving(port: int) -> None:
