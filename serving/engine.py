@@ -29,9 +29,9 @@ class Question:
     largest: bool = False  # the face with the largest box alone
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Job:
-    question: Question
+    question: Question | None  # None: nobody waits for the answer any more
     future: Future[PictureAnswer] = field(default_factory=Future)
 
 
@@ -70,7 +70,11 @@ class Engine:
         """
         job = _Job(question)
         self._jobs.put(job)
-        return await asyncio.wrap_future(job.future)
+        try:
+            return await asyncio.wrap_future(job.future)
+        finally:
+            if job.future.cancelled():
+                job.question = None  # the queue still has the job, and would keep its picture in memory
 
     def close(self) -> None:
         """Answer what is queued, then end the thread."""
@@ -106,7 +110,7 @@ class Engine:
     def _settle(self, batch: Sequence[_Job]) -> None:
         """Answer a batch; one picture that makes it fail must not cost the others."""
         try:
-            results = self._answers([job.question for job in batch])
+            results = self._answers([job.question for job in batch if job.question])
         except Exception as error:  # noqa: BLE001 - who asked is given it
             if len(batch) > 1:
                 for job in batch:

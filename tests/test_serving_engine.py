@@ -161,6 +161,20 @@ def test_an_answer_that_takes_too_long_is_given_up(bundle: Path, pool: Pool) -> 
         until(lambda: ask(client, encoded()).status_code == 200)
 
 
+def test_a_picture_that_nobody_waits_for_is_let_go_at_once(bundle: Path, pool: Pool) -> None:
+    with served(bundle, answer_timeout=0.5) as (client, service):
+        first = hold(client, service, pool)
+        late = pool.submit(ask, client, encoded(1))
+        assert service._engine is not None
+        queued = service._engine._jobs
+        until(lambda: queued.qsize() == 1)
+        assert late.result().status_code == 503
+        job = queued.get()
+        assert job is not None and job.question is None
+        held(service).go.set()
+        first.result()
+
+
 def test_pictures_wait_for_room_in_memory(bundle: Path, pool: Pool) -> None:
     with served(bundle, pixels_in_memory=5000) as (client, service):
         first = hold(client, service, pool)
