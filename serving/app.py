@@ -164,7 +164,7 @@ def _add_page(app: FastAPI, settings: ServeSettings, device: bool) -> None:
     """The web page at /page/, to which the root leads."""
 
     def make() -> FastAPI:
-        from serving.page.blocks import gradio_app  # seconds; who asks for no page does not wait for it
+        from serving.page.blocks import gradio_app
 
         return gradio_app(settings, device)
 

@@ -5,6 +5,8 @@ The component's script takes the picture and asks the API. Gradio's own would up
 
 import gradio
 from fastapi import FastAPI
+from gradio.routes import BUILD_PATH_LIB
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -29,6 +31,25 @@ class Files(StaticFiles):
 
 def gradio_app(settings: ServeSettings, device: bool) -> FastAPI:
     """Gradio's application with the page at its root; with `device` it links the page that predicts in the browser."""
+    app = FastAPI(openapi_url=None)
+    app.mount("/files", Files(directory=FILES))
+    app.mount("/assets", StaticFiles(directory=BUILD_PATH_LIB))  # Gradio's own route fails where there is no such file
+    app.add_middleware(GZipMiddleware)
+    theme = gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    return gradio.mount_gradio_app(
+        app,
+        _blocks(settings, device),
+        "/",
+        theme=theme,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        pwa=False,
+    )
+
+
+def _blocks(settings: ServeSettings, device: bool) -> gradio.Blocks:
     with gradio.Blocks(title="faceline", analytics_enabled=False) as blocks:
         gradio.HTML(
             html_template=(PAGE / "page.html").read_text(encoding="utf-8"),
@@ -39,9 +60,4 @@ def gradio_app(settings: ServeSettings, device: bool) -> FastAPI:
             samples=list(SAMPLES),
             device=device,
         )
-    app = FastAPI(openapi_url=None)
-    app.mount("/files", Files(directory=FILES))
-    theme = gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    return gradio.mount_gradio_app(
-        app, blocks, "/", theme=theme, footer_links=[], run_history=False, ssr_mode=False, mcp_server=False, pwa=False
-    )
+    return blocks

@@ -4,9 +4,15 @@ Gradio has some sixty routes: uploads that go to disk, files, proxies, a queue, 
 """
 
 import asyncio
+import atexit
+import os
 import re
 import secrets
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable
+from functools import cache
+from importlib import import_module
 
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -21,6 +27,7 @@ POLICY = (
     "img-src 'self' blob: data:; font-src 'self'; connect-src 'self'; media-src 'self' blob:; manifest-src 'self'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
+FOLDER = "GRADIO_TEMP_DIR"  # in the environment
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -44,6 +51,18 @@ def rewritten(html: str, nonce: str) -> str:
     html = html.replace("<script", f'<script nonce="{nonce}"')
     html = html.replace("<gradio-app", f"{NO_SCRIPT}<gradio-app", 1)
     return html.replace('<meta charset="utf-8" />', HEAD, 1)
+
+
+@cache
+def import_gradio() -> None:
+    """Import it, with a folder of its own for the uploads that do not come.
+
+    It makes one at once; if not told otherwise in /tmp/gradio, which may be another user's.
+    """
+    if FOLDER not in os.environ:
+        os.environ[FOLDER] = tempfile.mkdtemp(prefix="gradio-")
+        atexit.register(shutil.rmtree, os.environ[FOLDER], ignore_errors=True)
+    import_module("gradio")
 
 
 class Gate:
@@ -71,7 +90,8 @@ class Gate:
     async def _made(self) -> ASGIApp:
         async with self._making:
             if self._app is None:
-                self._app = await asyncio.to_thread(self._make)
+                await asyncio.to_thread(import_gradio)  # meanwhile others are answered
+                self._app = self._make()
             return self._app
 
 

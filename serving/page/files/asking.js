@@ -2,6 +2,8 @@
 
 const LONGEST = 2560; // pixels of the longer side of a picture that was scaled down
 const QUALITY = 0.92;
+const STEP = 0.7; // of its sides, while a JPEG still has too many bytes
+const SHORTEST = 320; // pixels of the longer side: where that is too large too, nothing helps
 const ATTEMPTS = 4; // while the server is busy
 const TOO_LARGE = 413;
 const UNREAD = 415;
@@ -21,14 +23,14 @@ export class Refused extends Error {
  * Throws Refused, or an Error whose message is for people, or an AbortError where `signal` broke it off.
  */
 export async function ask(picture, { most, say, ...options }) {
-  if (picture.size > most) return askSmaller(picture, { say, ...options });
+  if (picture.size > most) return askSmaller(picture, { most, say, ...options });
   const response = await patiently(picture, { say, ...options });
   if (![TOO_LARGE, UNREAD].includes(response.status)) return { answer: await answered(response) };
-  return askSmaller(picture, { say, ...options }, response);
+  return askSmaller(picture, { most, say, ...options }, response);
 }
 
-async function askSmaller(picture, options, refusal) {
-  const smaller = await redrawn(picture);
+async function askSmaller(picture, { most, ...options }, refusal) {
+  const smaller = await redrawn(picture, most);
   if (!smaller) {
     if (refusal) return answered(refusal);
     throw new Error("The picture is larger than the server takes, and the browser cannot read it to make it smaller.");
@@ -64,11 +66,19 @@ async function sent(picture, { largest, key, signal }) {
   }
 }
 
-/** {blob, width, height}: the picture upright and no larger than LONGEST, as JPEG on white; null if it cannot be read. */
-async function redrawn(picture) {
+/** {blob, width, height}: the picture upright, as JPEG on white of at most so many bytes; null if it cannot be read. */
+async function redrawn(picture, most) {
   const bitmap = await createImageBitmap(picture, { imageOrientation: "from-image" }).catch(() => null);
   if (!bitmap) return null;
-  const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+  let longest = Math.min(LONGEST, Math.max(bitmap.width, bitmap.height));
+  let smaller = await drawn(bitmap, longest);
+  while (smaller.blob.size > most && longest * STEP >= SHORTEST) smaller = await drawn(bitmap, (longest *= STEP));
+  bitmap.close();
+  return smaller;
+}
+
+async function drawn(bitmap, longest) {
+  const scale = longest / Math.max(bitmap.width, bitmap.height);
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");
@@ -76,9 +86,7 @@ async function redrawn(picture) {
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
-  bitmap.close();
-  const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
-  return blob && { blob, width, height };
+  return { blob: await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY)), width, height };
 }
 
 function pause(seconds, signal) {
