@@ -36,7 +36,7 @@ def gradio_app(settings: ServeSettings, device: bool) -> FastAPI:
     app.mount("/assets", StaticFiles(directory=BUILD_PATH_LIB))  # Gradio's own route fails where there is no such file
     app.add_middleware(GZipMiddleware)
     theme = gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    return gradio.mount_gradio_app(
+    gradio.mount_gradio_app(
         app,
         _blocks(settings, device),
         "/",
@@ -47,6 +47,7 @@ def gradio_app(settings: ServeSettings, device: bool) -> FastAPI:
         mcp_server=False,
         pwa=False,
     )
+    return app
 
 
 def _blocks(settings: ServeSettings, device: bool) -> gradio.Blocks:

@@ -36,8 +36,8 @@ def icon(side: int) -> Image.Image:
         return [scale * (number + (UNITS - 32) / 2) for number in numbers]
 
     pen.rounded_rectangle(at(2.5, 2.5, 29.5, 29.5), 4.5 * scale, outline=GREEN, width=round(3 * scale))
-    for x in (12, 20):
-        pen.ellipse(at(x - 2, 12, x + 2, 16), fill=GREEN)
+    for eye in (12, 20):
+        pen.ellipse(at(eye - 2, 12, eye + 2, 16), fill=GREEN)
     # The quadratic curve of the design, as round strokes.
     steps = 64
     for step in range(steps + 1):

@@ -83,7 +83,7 @@ def opened(context: Any, url: str) -> Any:
     page.on("console", lambda said: page.problems.append(said.text) if said.type in ("error", "warning") else None)
     page.on("request", lambda request: page.requests.append(request.url))
     page.goto(url)
-    page.get_by_text("Choose a picture", exact=True).wait_for()
+    page.locator("#faceline:not([inert])").wait_for()
     return page
 
 
@@ -162,7 +162,8 @@ def test_a_picture_is_chosen_dropped_or_pasted(page: Any, url: str) -> None:
 
 def test_a_sample_is_taken_and_a_face_lit_by_the_keyboard(page: Any, url: str) -> None:
     page.get_by_role("button", name="Sample: a boy and a woman").focus()
-    page.keyboard.press("Enter")
+    with page.expect_response("**/predict*"):
+        page.keyboard.press("Enter")
     assert found(page) == wanted(url, sample(2))
     assert page.locator("#status").text_content() == "2 faces were found."
     page.get_by_role("button", name="Face 1").focus()

@@ -10,12 +10,12 @@ import { sources } from "./sources.js";
 const KEY = "faceline-key"; // in the storage of this tab
 const SUPERSEDED = "AbortError";
 
-/** Bring the page to life; `root` holds page.html. */
+/** Bring the page to life; `root` holds page.html, which is inert until then. */
 export function start(root) {
   const part = (id) => root.querySelector(`#${id}`);
   const result = new Result(part);
   const camera = new Camera(part, { take, say, complain });
-  const { most, key } = root.querySelector("#faceline").dataset;
+  const { most, key } = part("faceline").dataset;
   let asking = new AbortController(); // the newest question; older ones are broken off
   let newest = null;
 
@@ -58,6 +58,7 @@ export function start(root) {
   part("save").addEventListener("click", () => save(part("picture"), part("boxes")));
   if (part("key")) remember(part("key"));
   if (key !== "true") introduce(part("bundle"));
+  part("faceline").inert = false;
 }
 
 function spoken(faces) {
