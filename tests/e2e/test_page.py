@@ -223,6 +223,11 @@ def test_a_large_picture_is_made_smaller_and_stays_upright(page: Any) -> None:
     assert told
     width, height = map(int, told.groups())
     assert width < height < 2800
+    box = page.locator("#boxes rect").evaluate(
+        "(box) => ['x', 'y', 'width', 'height'].map((name) => +box.getAttribute(name))"
+    )
+    middle = (box[0] + box[2] / 2) / width, (box[1] + box[3] / 2) / height
+    assert middle == pytest.approx((1200 / 2000, 800 / 2800), abs=0.06)  # of the turned photo
 
 
 def test_what_is_refused_is_told(page: Any) -> None:
