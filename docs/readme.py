@@ -42,9 +42,10 @@ OTHERS = {  # what files without a docstring are
     "docs/device.md": "a bundle as ONNX and TFLite, and the page that predicts in the browser",
     "docs/models.md": "recipes, architectures, pretrained weights, and what a recipe can do after its training",
     "docs/operations.md": "running it: clusters, GPUs, memory, failures",
+    "docs/page.md": "the web page: what it does, what it keeps (nothing), and how",
     "docs/results.md": "figures, each with its command, machine and date",
     "docs/server.md": "the Prefect server for a team: PostgreSQL, services, passwords, backups",
-    "docs/pictures/": "synthetic people, the report about them, runs in Prefect's UI",
+    "docs/pictures/": "synthetic people, the report about them, the web page, runs in Prefect's UI",
     "faceline/audit/gallery.html.j2": "the page of an audit's flags",
     "faceline/evaluation/card.md.j2": "the model card's words",
     "faceline/evaluation/report.html.j2": "the report's page",
@@ -55,6 +56,8 @@ OTHERS = {  # what files without a docstring are
     "models/plots/": "tables that `dvc plots` draws",
     "models/pretrained/utkface/": "the bundle that comes with the project: network, card, metrics",
     "serving/device/": "the page that predicts in the browser, and what builds it",
+    "serving/page/files/": "what browsers load of the web page: scripts, style, manifest, icons, samples",
+    "serving/page/page.html": "the web page, as the template of its one Gradio component",
     "models/teachers/": "what larger networks answer, for smaller ones to learn from",
 }
 TABLES = {  # of metrics, by the name of their markers: the file, and what the figures are of

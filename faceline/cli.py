@@ -345,9 +345,10 @@ def judge_of(settings: "AuditSettings") -> "Judge":
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Of a picture.  [default: as the bundle's card]")
 @click.option("--max-waiting", type=click.IntRange(min=1), help="Requests at a time.  [default: 64]")
 @click.option("--bytes-in-memory", type=click.IntRange(min=1), help="Of all uploads at a time.  [default: 256 MiB]")
+@click.option("--page/--no-page", default=True, show_default=True, help="The web page, at /page/.")
 @click.option("--access-log/--no-access-log", default=True, show_default=True, help="A line for each request.")
 def serve(*, host: str, port: int, access_log: bool, **settings: Any) -> None:
-    """Answer over HTTP what `predict` does: http://127.0.0.1:5000/docs describes it.
+    """Answer over HTTP what `predict` does: http://127.0.0.1:5000 is a page, http://127.0.0.1:5000/docs describes it.
 
     Each option can be given in the environment too, as FACELINE_PORT. SIGTERM answers what is under way, then ends.
     """

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import RedirectResponse
 from fastapi.security import APIKeyHeader
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
@@ -21,8 +22,10 @@ from serving import problems
 from serving.answers import BatchAnswer, Health, PictureAnswer
 from serving.device import BUILT
 from serving.metrics import Measured
+from serving.page.gate import Gate
 from serving.problems import Problem, ProblemError, documented
 from serving.service import Service
+from serving.settings import ServeSettings
 from serving.uploads import body, read_pictures
 
 ABOUT = """Finds the faces in pictures and says how old they look, of which gender and race.
@@ -141,8 +144,11 @@ def create_app(service: Service) -> FastAPI:
     problems.install(app)
     app.include_router(open_routes)
     app.include_router(routes)
-    if all((DEVICE / made).is_dir() for made in BUILT):
+    device = all((DEVICE / made).is_dir() for made in BUILT)
+    if device:
         app.mount("/device", DevicePage(directory=DEVICE, html=True))
+    if service.settings.page:
+        _add_page(app, service.settings, device)
     if service.settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -152,3 +158,18 @@ def create_app(service: Service) -> FastAPI:
         )
     app.add_middleware(Measured, metrics=service.metrics)
     return app
+
+
+def _add_page(app: FastAPI, settings: ServeSettings, device: bool) -> None:
+    """The web page at /page/, to which the root leads."""
+
+    def make() -> FastAPI:
+        from serving.page.blocks import gradio_app
+
+        return gradio_app(settings, device)
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> Response:
+        return RedirectResponse("page/")
+
+    app.mount("/page", Gate(make))

@@ -20,6 +20,8 @@ class ServeSettings(Settings):
     api_key: Annotated[str, Field(min_length=1)] | None = None  # asked of everybody, as the header X-API-Key
     cors_origins: tuple[str, ...] = ()  # whose pages may ask from a browser; none
 
+    page: bool = True  # whether there is a web page beside the API
+
     max_bytes: Count = 10 * MEBIBYTE  # of an encoded picture
     max_pixels: Count | None = None  # of a picture, before it is decoded; what the bundle's card says if less or None
     max_pictures: Count = 16  # a request of `predict/batch`

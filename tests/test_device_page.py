@@ -114,3 +114,17 @@ def test_crops_are_pillow_s(fill: str, margin: float, align: bool) -> None:
             apart = np.abs(np.array(crop["data"], int) - wanted)
             assert apart.max() <= (1 if align and face.landmarks else 0)
             assert apart.mean() < 0.01
+
+
+def test_a_face_is_told_in_a_line_whatever_the_bundle_lacks() -> None:
+    box = {"x": 1, "y": -2, "width": 30, "height": 40}
+    age, label = {"years": 33.6, "low": 24.5, "high": 42.4}, {"label": "female", "probability": 0.974}
+    whole = {"box": box, "score": 0.995, "age": age, "gender": label, "race": None}
+    little = {"box": box, "score": 0.8, "age": {**age, "low": None, "high": None}, "gender": None, "race": None}
+    place = "box 30×40 at 1, -2, found with"
+    assert javascript("faces.js", "told", [whole], [little]) == [
+        f"age 34 (25 to 42); female 97\u00a0%; {place} 100\u00a0%",
+        f"age 34; {place} 80\u00a0%",
+    ]
+    counts = ["No face was found.", "1 face was found.", "2 faces were found."]
+    assert javascript("faces.js", "counted", [[]], [[1]], [[1, 2]]) == counts

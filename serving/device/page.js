@@ -1,6 +1,7 @@
 /** What people see: takes a picture by choice, drop or paste, hands it to the worker, and shows what comes back. */
 
-const SVG = "http://www.w3.org/2000/svg";
+import { counted, outlined, pictureIn, told } from "./faces.js";
+
 const MEGABYTE = 1e6;
 const element = (id) => document.getElementById(id);
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
@@ -34,10 +35,6 @@ document.addEventListener("drop", (event) => {
   element("drop").classList.remove("over");
   take(pictureIn(event.dataTransfer));
 });
-
-function pictureIn({ files }) {
-  return [...files].find((file) => file.type.startsWith("image/")) ?? files[0];
-}
 
 function take(file) {
   if (!file) return;
@@ -79,43 +76,19 @@ function shown({ error, faces, width, height }) {
     complain(error);
     return;
   }
-  say(faces.length === 0 ? "No face was found." : faces.length === 1 ? "1 face was found." : `${faces.length} faces were found.`);
+  say(counted(faces));
   element("boxes").setAttribute("viewBox", `0 0 ${width} ${height}`);
-  element("boxes").replaceChildren(...faces.flatMap((face, index) => drawn(face, index + 1, Math.max(width, height))));
+  element("boxes").replaceChildren(...faces.map((face, index) => outlined(face, index + 1, Math.max(width, height))));
   element("faces").replaceChildren(...faces.map(listed));
   element("json").textContent = JSON.stringify({ width, height, faces }, null, 2);
   element("picture").alt = `The chosen picture; ${element("status").textContent}`;
   element("result").hidden = false;
 }
 
-function drawn({ box, age }, number, longest) {
-  const frame = document.createElementNS(SVG, "rect");
-  for (const name of ["x", "y", "width", "height"]) frame.setAttribute(name, box[name]);
-  const text = document.createElementNS(SVG, "text");
-  const size = Math.max(longest / 40, Math.min(box.width / 5, longest / 20));
-  text.setAttribute("x", box.x);
-  text.setAttribute("y", box.y > size ? box.y - size / 4 : box.y + size);
-  text.setAttribute("font-size", size);
-  text.setAttribute("stroke-width", size / 6);
-  text.textContent = age ? `${number}: ${age.years.toFixed(0)}` : `${number}`;
-  return [frame, text];
-}
-
-function listed({ box, score, age, gender, race }) {
+function listed(face) {
   const item = document.createElement("li");
-  const range = age && age.low !== null ? ` (${age.low.toFixed(0)} to ${age.high.toFixed(0)})` : "";
-  const parts = [
-    age && `age ${age.years.toFixed(0)}${range}`,
-    gender && `${gender.label} ${percent(gender.probability)}`,
-    race && `${race.label} ${percent(race.probability)}`,
-    `box ${box.width}×${box.height} at ${box.x}, ${box.y}, found with ${percent(score)}`,
-  ];
-  item.textContent = parts.filter(Boolean).join("; ");
+  item.textContent = told(face);
   return item;
-}
-
-function percent(share) {
-  return `${Math.round(share * 100)}\u00a0%`;
 }
 
 function megabytes(bytes) {

@@ -1,0 +1,100 @@
+/** Asks the server about a picture; what is too large for it, or unknown to it, is drawn anew as a smaller JPEG first. */
+
+const LONGEST = 2560; // pixels of the longer side of a picture that was scaled down
+const QUALITY = 0.92;
+const STEP = 0.7; // of its sides, while a JPEG still has too many bytes
+const SHORTEST = 320; // pixels of the longer side: where that is too large too, nothing helps
+const ATTEMPTS = 4; // while the server is busy
+const TOO_LARGE = 413;
+const UNREAD = 415;
+const BUSY = 503;
+
+/** The server's problem as one sentence. */
+export class Refused extends Error {
+  constructor({ title, detail, status }) {
+    super(`${title}: ${detail}.`);
+    this.status = status;
+  }
+}
+
+/**
+ * {answer, note}: what the server says of a picture, and what was done to the picture before, for people.
+ *
+ * Throws Refused, or an Error whose message is for people, or an AbortError where `signal` broke it off.
+ */
+export async function ask(picture, { most, say, ...options }) {
+  if (picture.size > most) return askSmaller(picture, { most, say, ...options });
+  const response = await patiently(picture, { say, ...options });
+  if (![TOO_LARGE, UNREAD].includes(response.status)) return { answer: await answered(response) };
+  return askSmaller(picture, { most, say, ...options }, response);
+}
+
+async function askSmaller(picture, { most, ...options }, refusal) {
+  const smaller = await redrawn(picture, most);
+  if (!smaller) {
+    if (refusal) return answered(refusal);
+    throw new Error("The picture is larger than the server takes, and the browser cannot read it to make it smaller.");
+  }
+  const response = await patiently(smaller.blob, options);
+  return { answer: await answered(response), note: `It was sent as a JPEG of ${smaller.width}×${smaller.height} pixels.` };
+}
+
+async function answered(response) {
+  const body = await response.json().catch(() => null);
+  if (response.ok && body) return body;
+  throw new Refused(body?.title ? body : { title: "The server failed", detail: `status ${response.status}`, status: response.status });
+}
+
+async function patiently(picture, { say, signal, ...options }) {
+  for (let attempt = 1; ; attempt++) {
+    const response = await sent(picture, { signal, ...options });
+    if (response.status !== BUSY || attempt === ATTEMPTS) return response;
+    say("The server is busy; asking again…");
+    await pause(Number(response.headers.get("Retry-After") ?? 1) * attempt, signal);
+  }
+}
+
+async function sent(picture, { largest, key, signal }) {
+  const body = new FormData();
+  body.append("picture", picture, "picture");
+  const headers = key ? { "X-API-Key": key } : {};
+  try {
+    return await fetch(`../predict?largest=${largest}`, { method: "POST", body, headers, signal });
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new Error("The server cannot be reached.");
+  }
+}
+
+/** {blob, width, height}: the picture upright, as JPEG on white of at most so many bytes; null if it cannot be read. */
+async function redrawn(picture, most) {
+  const bitmap = await createImageBitmap(picture, { imageOrientation: "from-image" }).catch(() => null);
+  if (!bitmap) return null;
+  let longest = Math.min(LONGEST, Math.max(bitmap.width, bitmap.height));
+  let smaller = await drawn(bitmap, longest);
+  while (smaller.blob.size > most && longest * STEP >= SHORTEST) smaller = await drawn(bitmap, (longest *= STEP));
+  bitmap.close();
+  return smaller;
+}
+
+async function drawn(bitmap, longest) {
+  const scale = longest / Math.max(bitmap.width, bitmap.height);
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  return { blob: await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY)), width, height };
+}
+
+function pause(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
+}
