@@ -78,6 +78,12 @@ def test_networks_of_one_target_each_are_joined(tmp_path: Path, runtime: folder.
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
+def test_members_of_an_ensemble_answer_together(tmp_path: Path, runtime: folder.Runtime) -> None:
+    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=[network("gender")], members=2), {})
+    assert compare(bundle, runtime) == {"female_probability"}
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("loss", ["ordinal", "mae"])
 def test_ages_as_numbers_and_as_probabilities_of_being_older(
     tmp_path: Path, runtime: folder.Runtime, loss: str

@@ -38,7 +38,11 @@ def pack_toy_bundle(folder: Path, settings: Recipe, temperatures: dict[str, floa
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
     write_bundle(
         folder,
-        [Trained(entry, build(entry, settings), []) for entry in settings.networks],
+        [
+            Trained(entry, build(entry, settings), [], member)
+            for member in range(1, settings.members + 1)
+            for entry in settings.networks
+        ],
         settings,
         name="toy",
         dataset="toys",

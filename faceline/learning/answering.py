@@ -1,6 +1,7 @@
 """The networks of a bundle on crops of faces; `faceline.learning.bundle` makes the crops of a picture first."""
 
 import zipfile
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,14 +105,16 @@ def run(networks: Sequence[keras.Model], pictures: tf.Tensor, flip_averaging: bo
     """What the head of each target gives for pictures (batch, side, side, channels), as `pixels.prepare` gives them.
 
     Args:
+        networks: where several have a head for the same target, it is the mean of theirs.
         flip_averaging: give the mean for a picture and its mirror image, between which a face does not change.
     """
     views = (pictures, pictures[:, :, ::-1]) if flip_averaging else (pictures,)
-    found: dict[str, tf.Tensor] = {}
+    found: defaultdict[str, list[tf.Tensor]] = defaultdict(list)
     for network in networks:
-        outputs = [network(view, training=False) for view in views]
-        found |= {name: sum(output[name] for output in outputs) / len(views) for name in outputs[0]}
-    return found
+        for view in views:
+            for name, output in network(view, training=False).items():
+                found[name].append(output)
+    return {name: sum(outputs) / len(outputs) for name, outputs in found.items()}
 
 
 def answers_of(

@@ -22,7 +22,7 @@ def write_bundle(folder: Path, trained: Sequence[Trained], recipe: Recipe, *, na
     """
     files = []
     for network in trained:
-        path = folder / f"{network.settings.name}.keras"
+        path = folder / f"{network.name}.keras"
         network.model.save(path)
         if recipe.serving.half_precision:
             half.shrink(path)

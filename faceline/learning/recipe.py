@@ -192,6 +192,9 @@ class Recipe(Settings):
     """All that training depends on besides the shards and the code."""
 
     networks: Annotated[tuple[NetworkSettings, ...], Field(min_length=1)]
+    # Of an ensemble: all networks are trained so many times, from other seeds, and their answers averaged.
+    # Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474
+    members: Annotated[int, Field(ge=1, le=10)] = 1
     input_size: Annotated[int, Field(ge=16, le=1024)]  # pixels a side; crops are resized to it
     grey: bool = False  # one channel instead of three
     scaling: Scaling = "symmetric"  # of pixels: -1 to 1, or whitened picture by picture, as FaceNet takes them

@@ -42,7 +42,9 @@ def _source(card: Card, entry: NetworkSettings, bundle: Path) -> NetworkFile:
     """The bundle's network of the same architecture; of several, that with equal arguments and most targets shared."""
     found = [
         (theirs.arguments == entry.arguments, len({*file.targets} & {*entry.targets.names}), file)
-        for theirs, file in zip(card.recipe.settings.networks, card.networks, strict=True)
+        for theirs, file in zip(
+            card.recipe.settings.networks * card.recipe.settings.members, card.networks, strict=True
+        )
         if theirs.network == entry.network
     ]
     if not found:

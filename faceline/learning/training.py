@@ -50,6 +50,12 @@ class Trained:
     settings: NetworkSettings
     model: keras.Model
     history: list[dict[str, Any]]
+    member: int = 1  # of the ensemble
+
+    @property
+    def name(self) -> str:
+        """What the network is called: in the bundle, in the store and in history.csv."""
+        return member_name(self.settings, self.member)
 
 
 def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardware | None = None) -> list[Trained]:
@@ -72,8 +78,15 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
     teacher = teaching.teacher_of(recipe, shards, store, say)
     lessons = Lessons(teacher, recipe.distill) if teacher and recipe.distill else None
     return [
-        _train_one(entry, recipe, subsets, store, say, hardware=hardware, lessons=lessons) for entry in recipe.networks
+        _train_one(entry, recipe, subsets, store, say, hardware=hardware, lessons=lessons, member=member)
+        for member in range(1, recipe.members + 1)
+        for entry in recipe.networks
     ]
+
+
+def member_name(entry: NetworkSettings, member: int) -> str:
+    """The name of a network of the recipe; of the second and further members of an ensemble with its number."""
+    return entry.name if member == 1 else f"{entry.name}-{member}"
 
 
 def checkpoints(store: Path, shards: Path, recipe: Recipe) -> Path:
@@ -126,26 +139,29 @@ def _train_one(
     *,
     hardware: Hardware,
     lessons: Lessons | None,
+    member: int,
 ) -> Trained:
+    recipe = recipe.model_copy(update={"seed": recipe.seed + member - 1})  # nothing else differs between members
     keras.utils.set_random_seed(recipe.seed)
     learning, judging = subsets
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
-    saved = store / f"{entry.name}.npz"
+    name = member_name(entry, member)
+    saved = store / f"{name}.npz"
     with hardware.strategy.scope():
         model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
         compile_network(model, entry, recipe, steps, hardware.xla)
         if said := _initialize(model, entry, recipe):
-            say(f"{entry.name}: {said}")
+            say(f"{name}: {said}")
         best, progress = checkpoint.restore(saved, model)
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged
-    pace = Pace(entry.name, recipe.epochs, steps, recipe.batch_size, say)
-    watch = _Watch(entry, recipe, model, judged, saved, say, best, progress, pace)
+    pace = Pace(name, recipe.epochs, steps, recipe.batch_size, say)
+    watch = _Watch(name, names, recipe, model, judged, saved, say, best, progress, pace)
     if not progress.finished:
         trained = sum(variable.numpy().size for variable in model.trainable_variables)
-        say(f"{entry.name}: {model.count_params():,} parameters, {trained:,} of them trained")
-        say(f"{entry.name}: {hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
+        say(f"{name}: {model.count_params():,} parameters, {trained:,} of them trained")
+        say(f"{name}: {hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
         between = {"on_epoch_begin": watch.begin, "on_train_batch_end": watch.step, "on_epoch_end": watch.end}
         model.fit(
             inputs.training(learning, recipe, names, progress.epoch, lessons),
@@ -161,7 +177,7 @@ def _train_one(
     result = refit.refit(result, entry, recipe, learning, say)
     if recipe.serving.half_precision:
         half.round_weights(result)
-    return Trained(entry, result, progress.history)
+    return Trained(entry, result, progress.history, member)
 
 
 def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> str | None:
@@ -199,7 +215,8 @@ def _rate(optimizer: keras.Optimizer) -> float:
 class _Watch:
     """What happens between steps and epochs: judging, keeping the best, the learning rate, stopping, the checkpoint."""
 
-    entry: NetworkSettings
+    name: str  # of the network
+    targets: tuple[str, ...]
     recipe: Recipe
     model: keras.Model
     judging: tf.data.Dataset
@@ -226,10 +243,10 @@ class _Watch:
         judged = self._judge()
         self._require_number(judged["loss"], f"the validation loss is {judged['loss']} after epoch {epoch + 1}")
         progress.epoch = epoch + 1
-        scores = heads.scores(judged, self.entry.targets.names)
+        scores = heads.scores(judged, self.targets)
         losses = {"loss": logs["loss"], "val_loss": judged["loss"]}
         judged_by = {f"val_{name}": score for name, score in scores.items()}
-        row = {"network": self.entry.name, "epoch": progress.epoch, **losses, **judged_by, "learning_rate": rate}
+        row = {"network": self.name, "epoch": progress.epoch, **losses, **judged_by, "learning_rate": rate}
         progress.history.append(row)
         self._decide(judged["loss"])
         checkpoint.save(self.saved, self.model, self.best, progress)
@@ -242,7 +259,7 @@ class _Watch:
             return
         epoch = self.progress.epoch
         kept = f"the weights of epoch {epoch} are kept in {self.saved}" if epoch else "no epoch had ended"
-        raise TrainingError(f"{self.entry.name}: {told}; {kept}; lower optimizer.learning_rate or set clip_norm")
+        raise TrainingError(f"{self.name}: {told}; {kept}; lower optimizer.learning_rate or set clip_norm")
 
     def _judge(self) -> dict[str, float]:
         """Loss and metrics on the validation shard; the weights that did best are kept."""

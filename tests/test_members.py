@@ -1,0 +1,90 @@
+"""Ensembles: members are trained alike from other seeds, are named apart, and answer together."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from faceline.datasets.records import ShardSettings
+from faceline.errors import SettingsError
+from faceline.learning import training
+from faceline.learning.answering import CropPredictor, load_network
+from faceline.learning.card import read_card
+from faceline.learning.recipe import Recipe
+from faceline.learning.starting import start
+from tests.toy_bundle import pack_toy_bundle
+from tests.toys import SIDE, network, recipe, write_shards
+
+# Keras 3.15 converts variables the old way when it saves a network.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
+APART = [network("age"), network("gender")]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = ShardSettings(formats=("tfrecord",), rows=20, seed=1)
+    return write_shards(tmp_path_factory.mktemp("toys") / "shards", settings)
+
+
+def train(settings: Recipe, shards: Path, store: Path, say: Any = lambda line: None) -> list[training.Trained]:
+    return training.train(settings, shards, store, say)
+
+
+def same(first: training.Trained, second: training.Trained) -> bool:
+    pairs = zip(first.model.get_weights(), second.model.get_weights(), strict=True)
+    return first.history == second.history and all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_a_member_is_the_network_that_its_seed_gives_alone(shards: Path, tmp_path: Path) -> None:
+    first, second = train(recipe(members=2, epochs=2), shards, tmp_path / "both")
+    assert [first.name, second.name] == ["system_d-age-gender", "system_d-age-gender-2"]
+    assert {path.name for path in (tmp_path / "both").glob("*.npz")} == {f"{each.name}.npz" for each in (first, second)}
+    history = pd.DataFrame(first.history + second.history)
+    assert not history.duplicated(["network", "epoch"]).any()
+    for member, seed in ((first, 1), (second, 2)):
+        (alone,) = train(recipe(seed=seed, epochs=2), shards, tmp_path / str(seed))
+        assert all(np.array_equal(a, b) for a, b in zip(member.model.get_weights(), alone.model.get_weights()))  # noqa: B905
+    assert not same(first, second)
+
+
+def test_members_that_were_trained_before_a_kill_are_not_trained_again(shards: Path, tmp_path: Path) -> None:
+    settings = recipe(members=2, epochs=1)
+    before = train(settings, shards, tmp_path)
+    said: list[str] = []
+    again = train(settings, shards, tmp_path, said.append)
+    assert said == []
+    assert all(map(same, before, again))
+
+
+def test_the_answer_is_the_mean_of_the_members(tmp_path: Path) -> None:
+    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=APART, members=3), {})
+    card = read_card(bundle)
+    assert [file.file for file in card.networks] == [
+        f"compact-{target}{member}.keras" for member in ("", "-2", "-3") for target in ("age", "gender")
+    ]
+    crops = np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3)).astype(np.uint8)
+    whole = CropPredictor(bundle)
+    found = whole.outputs(crops)
+    parts: dict[str, list[np.ndarray]] = {"age": [], "gender": []}
+    for file in card.networks:
+        alone = CropPredictor(bundle)
+        alone._networks = [load_network(bundle, file)]
+        parts[file.targets[0]].append(alone._run(crops)[file.targets[0]].numpy())
+    for target, outputs in parts.items():
+        assert not np.allclose(outputs[0], outputs[1], atol=1e-4)
+        assert np.allclose(found[target], np.mean(outputs, axis=0), atol=1e-5)
+
+
+def test_training_goes_on_from_a_member_of_an_ensemble(tmp_path: Path) -> None:
+    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=APART, members=2), {})
+    settings = recipe(networks=[network("gender")], start=str(bundle))
+    entry = settings.networks[0]
+    model = training.build(entry, settings)
+    assert start(model, entry, bundle, settings) == f"starts from {bundle}/compact-gender.keras"
+
+
+def test_an_ensemble_has_a_member_at_least() -> None:
+    with pytest.raises(SettingsError, match=r"members = 0.*greater than or equal to 1"):
+        recipe(members=0)
