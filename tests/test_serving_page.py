@@ -133,6 +133,21 @@ def test_what_else_gradio_has_is_shut(client: TestClient, method: str, path: str
     assert uploads() == []
 
 
+@pytest.mark.parametrize("path", ["", "theme.css", "files/page.js", "static/js/iframeResizer.contentWindow.min.js"])
+def test_its_headers_alone_are_those_of_the_whole(client: TestClient, path: str) -> None:
+    whole, headers = client.get(f"/page/{path}"), client.head(f"/page/{path}")
+    assert (headers.status_code, headers.content) == (200, b"")
+    for name in ("content-type", "cache-control", "x-content-type-options"):
+        assert headers.headers[name] == whole.headers[name]
+
+
+def test_a_refusal_of_gradio_is_no_fault(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    script = "/page/static/js/iframeResizer.contentWindow.min.js"
+    refused = client.get(script, headers={"Range": "bytes=99999999-"})
+    assert (refused.status_code, refused.headers["content-type"]) == (416, "application/problem+json")
+    assert "Traceback" not in caplog.text
+
+
 def test_what_a_client_makes_up_does_not_reach_gradio(client: TestClient) -> None:
     headers = {"Origin": "http://localhost:3000", "X-Forwarded-Host": "example.org", "Accept-Encoding": "br"}
     page = client.get("/page/", params={"deep_link": "x", "page": "../x"}, headers=headers)
