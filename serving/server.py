@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import warnings
 from typing import Any
 
 import uvicorn
@@ -47,6 +48,7 @@ class TimedProtocol(H11Protocol):
 def run(settings: ServeSettings, host: str, port: int, *, access_log: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; what is under way then is answered first."""
     load_tensorflow()
+    warnings.filterwarnings("ignore", module="PIL")  # they tell of damaged pictures, of which the log has nothing
     asyncio.run(_serve(settings, host, port, access_log=access_log))
 
 

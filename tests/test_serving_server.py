@@ -1,11 +1,19 @@
 """Connections that bring their request slowly, or never, over real sockets."""
 
+import http.client
+import io
 import socket
+import time
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from faceline.faces.decoding import decode
 from serving import server
+from serving.settings import ServeSettings
 from tests.serving import encoded, listening
 from tests.toy_bundle import write_toy_bundle
 
@@ -54,6 +62,17 @@ def test_a_whole_request_is_answered_and_the_next_that_does_not_end_is_cut_off(p
     assert said.count(b"HTTP/1.1") == 1
 
 
+def test_the_time_for_headers_begins_anew_with_each_request(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    for _ in range(3):
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+        time.sleep(0.3)  # in all longer than the first had
+    connection.sock.sendall(b"GET /health HTTP/1.1\r\nHost:")
+    assert connection.sock.recv(1) == b""
+    connection.close()
+
+
 def test_an_upload_that_stops_half_way_is_told_so(port: int) -> None:
     said = talk(port, request(PART + encoded()[:100], 5000))
     assert said.startswith(b"HTTP/1.1 408")
@@ -70,3 +89,18 @@ def test_a_client_that_goes_away_half_way_leaves_it_serving(port: int) -> None:
 def test_the_server_does_not_say_what_it_is_made_of(port: int) -> None:
     said = talk(port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert b"server:" not in said.lower()
+
+
+def test_the_log_has_nothing_of_a_damaged_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    two_orientations = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x02\0\0\0\x06\0\x06\0\0\0\0\0"
+    Image.new("RGB", (20, 10)).save(buffer, "JPEG", exif=two_orientations)
+
+    async def serve(*_: object, **__: object) -> None:
+        assert decode(buffer.getvalue(), max_pixels=200).shape == (20, 10, 3)
+
+    monkeypatch.setattr(server, "_serve", serve)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        server.run(ServeSettings(bundle=Path("none")), "127.0.0.1", 0, access_log=False)
+    assert told == []
