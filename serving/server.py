@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import warnings
 from typing import Any
 
@@ -47,6 +48,8 @@ class TimedProtocol(H11Protocol):
 
 def run(settings: ServeSettings, host: str, port: int, *, access_log: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; what is under way then is answered first."""
+    # Uvicorn drains, then raises the signal again, whose default would skip what removes temporary files at the end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     load_tensorflow()
     warnings.filterwarnings("ignore", module="PIL")  # they tell of damaged pictures, of which the log has nothing
     asyncio.run(_serve(settings, host, port, access_log=access_log))

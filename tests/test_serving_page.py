@@ -109,6 +109,7 @@ def test_the_policy_names_each_script_and_forbids_other_hosts(client: TestClient
         ("POST", "gradio_api/queue/join"),
         ("POST", "gradio_api/run/predict"),
         ("POST", "gradio_api/process_recording"),
+        ("GET", "gradio_api/upload"),
         ("GET", "config"),
         ("GET", "monitoring"),
         ("GET", "gradio_api/info"),

@@ -1,19 +1,18 @@
 """Connections that bring their request slowly, or never, over real sockets."""
 
 import http.client
-import io
 import socket
+import subprocess
+import sys
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from faceline.faces.decoding import decode
 from serving import server
-from serving.settings import ServeSettings
+from tests.imports import ROOT
 from tests.serving import encoded, listening
 from tests.toy_bundle import write_toy_bundle
 
@@ -91,16 +90,34 @@ def test_the_server_does_not_say_what_it_is_made_of(port: int) -> None:
     assert b"server:" not in said.lower()
 
 
-def test_the_log_has_nothing_of_a_damaged_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    buffer = io.BytesIO()
+RUN = """
+import atexit, pathlib, signal
+from serving import server
+from serving.settings import ServeSettings
+
+async def serve(*_, **__):
+    BODY
+
+server._serve, server.load_tensorflow = serve, lambda: None
+atexit.register(print, "removed")
+server.run(ServeSettings(bundle=pathlib.Path("none")), "127.0.0.1", 0, access_log=False)
+"""
+
+
+def ended(body: str) -> tuple[int, str, str]:
+    """Status, stdout and stderr of a program whose server does this instead of serving."""
+    command = [sys.executable, "-c", RUN.replace("BODY", body)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_what_is_left_for_the_end_is_done_after_sigterm_too() -> None:
+    assert ended("signal.raise_signal(signal.SIGTERM)") == (0, "removed\n", "")
+
+
+def test_the_log_has_nothing_of_a_damaged_picture(tmp_path: Path) -> None:
     two_orientations = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x02\0\0\0\x06\0\x06\0\0\0\0\0"
-    Image.new("RGB", (20, 10)).save(buffer, "JPEG", exif=two_orientations)
-
-    async def serve(*_: object, **__: object) -> None:
-        assert decode(buffer.getvalue(), max_pixels=200).shape == (20, 10, 3)
-
-    monkeypatch.setattr(server, "_serve", serve)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        server.run(ServeSettings(bundle=Path("none")), "127.0.0.1", 0, access_log=False)
-    assert told == []
+    path = tmp_path / "damaged.jpg"
+    Image.new("RGB", (20, 10)).save(path, exif=two_orientations)
+    read = f"from faceline.faces.decoding import decode; decode(open({str(path)!r}, 'rb').read(), max_pixels=200)"
+    assert ended(read) == (0, "removed\n", "")
