@@ -1,15 +1,12 @@
 """The pictures of a multipart form, taken from its bytes as they come; what does not belong is refused at once."""
 
 import io
-import logging
 from typing import Self
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from serving.problems import ProblemError, too_large
-
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it warns of single bytes, in every bad upload
 
 
 def bad_form(detail: str) -> ProblemError:

@@ -1,7 +1,6 @@
 """Multipart forms as they come over the wire: what they hold, and when one that holds something else is refused."""
 
 import gc
-import logging
 import tracemalloc
 
 import pytest
@@ -67,12 +66,6 @@ def test_a_form_without_a_picture_or_without_an_end(body: bytes, told: str) -> N
     reading.write(body)
     with pytest.raises(ProblemError, match=told):
         reading.pictures()
-
-
-def test_what_is_wrong_with_a_form_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    assert "422" in refused(form(), b"--y")
-    assert caplog.text == ""
 
 
 def test_a_boundary_that_is_too_long() -> None:

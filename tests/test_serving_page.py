@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.websockets import WebSocketDisconnect
 
 from faceline.datasets.sample.picture import take
 from serving import app
@@ -147,6 +148,12 @@ def test_a_refusal_of_gradio_is_no_fault(client: TestClient, caplog: pytest.LogC
     refused = client.get(script, headers={"Range": "bytes=99999999-"})
     assert (refused.status_code, refused.headers["content-type"]) == (416, "application/problem+json")
     assert "Traceback" not in caplog.text
+
+
+def test_no_websocket_is_opened(client: TestClient) -> None:
+    for path in ("/page/", "/page/gradio_api/queue/join"):
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect(path):
+            pass
 
 
 def test_what_a_client_makes_up_does_not_reach_gradio(client: TestClient) -> None:

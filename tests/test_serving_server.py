@@ -1,12 +1,13 @@
 """Connections that bring their request slowly, or never, over real sockets."""
 
 import http.client
+import io
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -91,8 +92,12 @@ def test_the_server_does_not_say_what_it_is_made_of(port: int) -> None:
 
 
 RUN = """
-import atexit, pathlib, signal
+import atexit, contextlib, pathlib, signal, sys
+from faceline.errors import PictureError
+from faceline.faces.decoding import decode
 from serving import server
+from serving.forms import PictureForm
+from serving.problems import ProblemError
 from serving.settings import ServeSettings
 
 async def serve(*_, **__):
@@ -102,22 +107,33 @@ server._serve, server.load_tensorflow = serve, lambda: None
 atexit.register(print, "removed")
 server.run(ServeSettings(bundle=pathlib.Path("none")), "127.0.0.1", 0, access_log=False)
 """
+READ = "with contextlib.suppress(PictureError): decode(sys.stdin.buffer.read(), max_pixels=200)"
+TWO_ORIENTATIONS = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x02\0\0\0\x06\0\x06\0\0\0\0\0"
 
 
-def ended(body: str) -> tuple[int, str, str]:
+def ended(body: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
     """Status, stdout and stderr of a program whose server does this instead of serving."""
     command = [sys.executable, "-c", RUN.replace("BODY", body)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
 def test_what_is_left_for_the_end_is_done_after_sigterm_too() -> None:
-    assert ended("signal.raise_signal(signal.SIGTERM)") == (0, "removed\n", "")
+    assert ended("signal.raise_signal(signal.SIGTERM)") == (0, b"removed\n", b"")
 
 
-def test_the_log_has_nothing_of_a_damaged_picture(tmp_path: Path) -> None:
-    two_orientations = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x02\0\0\0\x06\0\x06\0\0\0\0\0"
-    path = tmp_path / "damaged.jpg"
-    Image.new("RGB", (20, 10)).save(path, exif=two_orientations)
-    read = f"from faceline.faces.decoding import decode; decode(open({str(path)!r}, 'rb').read(), max_pixels=200)"
-    assert ended(read) == (0, "removed\n", "")
+def test_the_log_has_nothing_of_damaged_pictures() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(buffer, "JPEG", exif=TWO_ORIENTATIONS)
+    assert ended(READ, buffer.getvalue()) == (0, b"removed\n", b"")
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(buffer, "TIFF")
+    samples = struct.pack("<HHI", 277, 3, 1)  # a tag with one number: values of each pixel
+    damaged = buffer.getvalue().replace(samples + b"\x03", samples + b"\xff")
+    assert damaged != buffer.getvalue()
+    assert ended(READ, damaged) == (0, b"removed\n", b"")
+
+
+def test_the_log_has_nothing_of_broken_forms() -> None:
+    write = """with contextlib.suppress(ProblemError): PictureForm(b"x", "picture", 1, 9).write(b"--y")"""
+    assert ended(write) == (0, b"removed\n", b"")
