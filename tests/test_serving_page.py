@@ -60,6 +60,7 @@ def component(html: str) -> dict[str, Any]:
 def test_the_root_leads_to_the_page(client: TestClient) -> None:
     page = client.get("/")
     assert (page.status_code, page.url.path) == (200, "/page/")
+    assert client.get("/", follow_redirects=False).headers["location"] == "page/"  # whatever a proxy puts before it
     assert client.get("/page").url.path == "/page/"
     assert "<title>faceline" in page.text
     assert component(page.text)["props"]["max_bytes"] == 12_345
@@ -94,9 +95,19 @@ def test_the_policy_names_each_script_and_forbids_other_hosts(client: TestClient
         assert policy.startswith("default-src 'none';") and "connect-src 'self';" in policy and "http" not in policy
         (nonce,) = re.findall(r"'nonce-([\w-]+)'", policy)
         assert len(re.findall("<script", page.text)) == page.text.count(f'<script nonce="{nonce}"') > 2
+        assert "frame-ancestors 'none'" in policy
         assert page.headers["cache-control"] == "no-store"
         nonces.append(nonce)
     assert nonces[0] != nonces[1]
+
+
+def test_browsers_are_told_what_to_keep_and_what_the_page_may_use(client: TestClient) -> None:
+    page = client.get("/page/")
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["permissions-policy"] == "camera=(self), microphone=(), geolocation=()"
+    assert client.get("/page/files/page.js").headers["cache-control"] == "no-cache"
+    named = re.search(r'src="\./(assets/[^"]+\.js)"', page.text)
+    assert named and "immutable" in client.get(f"/page/{named[1]}").headers["cache-control"]
 
 
 @pytest.mark.parametrize(
