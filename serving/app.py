@@ -1,6 +1,7 @@
 """The REST API: `create_app` gives it, `serving.server` runs it."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -123,6 +124,10 @@ async def _answer_or_problem(service: Service, data: bytes, options: Options) ->
 
 class DevicePage(StaticFiles):
     """The files of `serving.device`, which may load nothing from elsewhere and ask nobody else."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Where a file is; nowhere where it is one of Python's, which lie beside those of the page."""
+        return ("", None) if Path(path).suffix in (".py", ".pyc") else super().lookup_path(path)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, with what the browser is to hold the page to; workers need it on the script itself."""

@@ -1,11 +1,13 @@
 """What Prometheus is told at `GET /metrics`: requests, how long they took, pictures and how they were batched."""
 
 import time
+from http import HTTPMethod
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+METHODS = frozenset(HTTPMethod)
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -33,7 +35,8 @@ class Metrics:
 class Measured:
     """ASGI middleware that counts and times the requests of `app`.
 
-    The path is the route's template, so that what clients make up does not become a metric each.
+    The path is the route's template, and a method of no standard is `other`, so that what clients make up does not
+    become a metric each.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics):
@@ -59,5 +62,6 @@ class Measured:
                 await self._app(scope, receive, watch)
             finally:
                 path = getattr(scope.get("route"), "path", "other")
-                self._metrics.requests.labels(scope["method"], path, status).inc()
+                method = scope["method"] if scope["method"] in METHODS else "other"
+                self._metrics.requests.labels(method, path, status).inc()
                 self._metrics.seconds.labels(path).observe(time.perf_counter() - start)

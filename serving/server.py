@@ -1,7 +1,10 @@
 """Running the API: a server that drains on SIGTERM and opens its bundle anew on SIGHUP."""
 
 import asyncio
+import logging
 import signal
+import sys
+import warnings
 from typing import Any
 
 import uvicorn
@@ -46,8 +49,18 @@ class TimedProtocol(H11Protocol):
 
 def run(settings: ServeSettings, host: str, port: int, *, access_log: bool) -> None:
     """Serve until SIGTERM or Ctrl-C; what is under way then is answered first."""
+    # Uvicorn drains, then raises the signal again, whose default would skip what removes temporary files at the end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     load_tensorflow()
+    _keep_uploads_out_of_the_log()
     asyncio.run(_serve(settings, host, port, access_log=access_log))
+
+
+def _keep_uploads_out_of_the_log() -> None:
+    """Silence libraries that tell of bytes and tags in damaged uploads; what is wrong, the client is told."""
+    warnings.filterwarnings("ignore", module="PIL")
+    for name in ("PIL", "python_multipart"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def configured(app: FastAPI, settings: ServeSettings, **options: Any) -> uvicorn.Config:

@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from faceline.faces.decoding import Pixels
+from faceline.faces.detection import Face
+from faceline.learning.bundle import Predictor
 from serving.answers import PictureAnswer
 from serving.app import create_app
 from serving.engine import Engine, Question
@@ -187,6 +190,25 @@ def test_pictures_wait_for_room_in_memory(bundle: Path, pool: Pool) -> None:
         assert service._pixels == 0
 
 
+def test_all_that_fit_get_in_when_a_large_picture_leaves() -> None:
+    service = Service(ServeSettings(bundle=Path("none"), pixels_in_memory=100))
+
+    async def two_in_turn() -> None:
+        together = asyncio.Barrier(2)
+
+        async def small() -> None:
+            async with service._space(50):
+                await together.wait()
+
+        async with service._space(100):
+            waiting = [asyncio.ensure_future(small()) for _ in range(2)]
+            await asyncio.sleep(0.01)
+        async with asyncio.timeout(5):
+            await asyncio.gather(*waiting)
+
+    asyncio.run(two_in_turn())
+
+
 def test_a_bundle_is_tried_before_it_answers_and_given_up_when_the_app_ends(bundle: Path) -> None:
     with served(bundle) as (client, service):
         assert held(service).batches == [1]
@@ -202,6 +224,20 @@ def test_a_picture_with_too_many_faces_does_not_shift_the_answers_of_others(bund
     engine.close()
     assert isinstance(refused, ProblemError)
     assert isinstance(answered, PictureAnswer) and answered.faces == []
+
+
+def test_the_largest_face_is_that_of_the_largest_area(bundle: Path) -> None:
+    wide, high, largest = Face(0, 0, 50, 10, 0.99), Face(0, 0, 10, 38, 0.98), Face(5, 5, 25, 25, 0.97)
+
+    class FindsThree:
+        def detect(self, pictures: Sequence[Pixels]) -> list[list[Face]]:
+            return [[wide, high, largest] for _ in pictures]
+
+    engine = Engine(Predictor(bundle, FindsThree()), ServeSettings(bundle=bundle), lambda pictures: None)
+    (answer,) = engine._answers([Question(np.full((40, 60, 3), 99, np.uint8), largest=True)])
+    engine.close()
+    assert isinstance(answer, PictureAnswer)
+    assert [(face.box.width, face.box.height) for face in answer.faces] == [(25, 25)]
 
 
 def test_a_reload_changes_the_bundle_between_requests(tmp_path: Path, pool: Pool) -> None:
@@ -231,6 +267,15 @@ def test_a_bundle_that_cannot_be_used_is_not_taken(tmp_path: Path) -> None:
         assert ask(client, encoded()).status_code == 200
 
 
+def test_a_server_that_has_stopped_takes_up_nothing(bundle: Path) -> None:
+    with served(bundle) as (client, service):
+        assert client.portal is not None
+        client.portal.call(service.stop)
+        assert client.portal.call(service.reload) is False
+        assert not service.ready
+        assert ask(client, encoded()).json()["type"] == "urn:faceline:not_ready"
+
+
 def test_what_is_under_way_is_answered_before_it_stops(bundle: Path, pool: Pool) -> None:
     with served(bundle) as (client, service):
         assert client.portal is not None
@@ -243,6 +288,8 @@ def test_what_is_under_way_is_answered_before_it_stops(bundle: Path, pool: Pool)
         health = client.get("/health")
         assert (health.status_code, health.json()["alive"], health.json()["ready"]) == (503, True, False)
         assert ask(client, encoded()).json()["type"] == "urn:faceline:not_ready"
+        with pytest.raises(TimeoutError):
+            stopping.result(0.3)
         predictor.go.set()
         stopping.result()
         assert [first.result().status_code, second.result().status_code] == [200, 200]

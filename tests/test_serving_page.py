@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from starlette.websockets import WebSocketDisconnect
 
 from faceline.datasets.sample.picture import take
 from serving import app
@@ -59,6 +60,7 @@ def component(html: str) -> dict[str, Any]:
 def test_the_root_leads_to_the_page(client: TestClient) -> None:
     page = client.get("/")
     assert (page.status_code, page.url.path) == (200, "/page/")
+    assert client.get("/", follow_redirects=False).headers["location"] == "page/"  # whatever a proxy puts before it
     assert client.get("/page").url.path == "/page/"
     assert "<title>faceline" in page.text
     assert component(page.text)["props"]["max_bytes"] == 12_345
@@ -93,9 +95,19 @@ def test_the_policy_names_each_script_and_forbids_other_hosts(client: TestClient
         assert policy.startswith("default-src 'none';") and "connect-src 'self';" in policy and "http" not in policy
         (nonce,) = re.findall(r"'nonce-([\w-]+)'", policy)
         assert len(re.findall("<script", page.text)) == page.text.count(f'<script nonce="{nonce}"') > 2
+        assert "frame-ancestors 'none'" in policy
         assert page.headers["cache-control"] == "no-store"
         nonces.append(nonce)
     assert nonces[0] != nonces[1]
+
+
+def test_browsers_are_told_what_to_keep_and_what_the_page_may_use(client: TestClient) -> None:
+    page = client.get("/page/")
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert page.headers["permissions-policy"] == "camera=(self), microphone=(), geolocation=()"
+    assert client.get("/page/files/page.js").headers["cache-control"] == "no-cache"
+    named = re.search(r'src="\./(assets/[^"]+\.js)"', page.text)
+    assert named and "immutable" in client.get(f"/page/{named[1]}").headers["cache-control"]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +121,7 @@ def test_the_policy_names_each_script_and_forbids_other_hosts(client: TestClient
         ("POST", "gradio_api/queue/join"),
         ("POST", "gradio_api/run/predict"),
         ("POST", "gradio_api/process_recording"),
+        ("GET", "gradio_api/upload"),
         ("GET", "config"),
         ("GET", "monitoring"),
         ("GET", "gradio_api/info"),
@@ -131,6 +144,27 @@ def test_what_else_gradio_has_is_shut(client: TestClient, method: str, path: str
     answer = client.request(method, f"/page/{path}", files=files)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
     assert uploads() == []
+
+
+@pytest.mark.parametrize("path", ["", "theme.css", "files/page.js", "static/js/iframeResizer.contentWindow.min.js"])
+def test_its_headers_alone_are_those_of_the_whole(client: TestClient, path: str) -> None:
+    whole, headers = client.get(f"/page/{path}"), client.head(f"/page/{path}")
+    assert (headers.status_code, headers.content) == (200, b"")
+    for name in ("content-type", "cache-control", "x-content-type-options"):
+        assert headers.headers[name] == whole.headers[name]
+
+
+def test_a_refusal_of_gradio_is_no_fault(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    script = "/page/static/js/iframeResizer.contentWindow.min.js"
+    refused = client.get(script, headers={"Range": "bytes=99999999-"})
+    assert (refused.status_code, refused.headers["content-type"]) == (416, "application/problem+json")
+    assert "Traceback" not in caplog.text
+
+
+def test_no_websocket_is_opened(client: TestClient) -> None:
+    for path in ("/page/", "/page/gradio_api/queue/join"):
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect(path):
+            pass
 
 
 def test_what_a_client_makes_up_does_not_reach_gradio(client: TestClient) -> None:

@@ -1,11 +1,19 @@
 """Connections that bring their request slowly, or never, over real sockets."""
 
+import http.client
+import io
 import socket
+import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 
 from serving import server
+from tests.imports import ROOT
 from tests.serving import encoded, listening
 from tests.toy_bundle import write_toy_bundle
 
@@ -54,6 +62,17 @@ def test_a_whole_request_is_answered_and_the_next_that_does_not_end_is_cut_off(p
     assert said.count(b"HTTP/1.1") == 1
 
 
+def test_the_time_for_headers_begins_anew_with_each_request(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    for _ in range(3):
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+        time.sleep(0.3)  # in all longer than the first had
+    connection.sock.sendall(b"GET /health HTTP/1.1\r\nHost:")
+    assert connection.sock.recv(1) == b""
+    connection.close()
+
+
 def test_an_upload_that_stops_half_way_is_told_so(port: int) -> None:
     said = talk(port, request(PART + encoded()[:100], 5000))
     assert said.startswith(b"HTTP/1.1 408")
@@ -70,3 +89,51 @@ def test_a_client_that_goes_away_half_way_leaves_it_serving(port: int) -> None:
 def test_the_server_does_not_say_what_it_is_made_of(port: int) -> None:
     said = talk(port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     assert b"server:" not in said.lower()
+
+
+RUN = """
+import atexit, contextlib, pathlib, signal, sys
+from faceline.errors import PictureError
+from faceline.faces.decoding import decode
+from serving import server
+from serving.forms import PictureForm
+from serving.problems import ProblemError
+from serving.settings import ServeSettings
+
+async def serve(*_, **__):
+    BODY
+
+server._serve, server.load_tensorflow = serve, lambda: None
+atexit.register(print, "removed")
+server.run(ServeSettings(bundle=pathlib.Path("none")), "127.0.0.1", 0, access_log=False)
+"""
+READ = "with contextlib.suppress(PictureError): decode(sys.stdin.buffer.read(), max_pixels=200)"
+TWO_ORIENTATIONS = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x02\0\0\0\x06\0\x06\0\0\0\0\0"
+
+
+def ended(body: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Status, stdout and stderr of a program whose server does this instead of serving."""
+    command = [sys.executable, "-c", RUN.replace("BODY", body)]
+    done = subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_what_is_left_for_the_end_is_done_after_sigterm_too() -> None:
+    assert ended("signal.raise_signal(signal.SIGTERM)") == (0, b"removed\n", b"")
+
+
+def test_the_log_has_nothing_of_damaged_pictures() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(buffer, "JPEG", exif=TWO_ORIENTATIONS)
+    assert ended(READ, buffer.getvalue()) == (0, b"removed\n", b"")
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(buffer, "TIFF")
+    samples = struct.pack("<HHI", 277, 3, 1)  # a tag with one number: values of each pixel
+    damaged = buffer.getvalue().replace(samples + b"\x03", samples + b"\xff")
+    assert damaged != buffer.getvalue()
+    assert ended(READ, damaged) == (0, b"removed\n", b"")
+
+
+def test_the_log_has_nothing_of_broken_forms() -> None:
+    write = """with contextlib.suppress(ProblemError): PictureForm(b"x", "picture", 1, 9).write(b"--y")"""
+    assert ended(write) == (0, b"removed\n", b"")

@@ -84,7 +84,9 @@ class Gate:
             raise HTTPException(404)
         headers = [(name, value) for name, value in scope["headers"] if name in _wanted(path)]
         answer = _Answer(path, send)
-        await (await self._made())({**scope, "query_string": b"", "headers": headers}, receive, answer.take)
+        # Some of Gradio's routes know no HEAD; the server itself leaves the body out.
+        asked = {**scope, "method": "GET", "query_string": b"", "headers": headers}
+        await (await self._made())(asked, receive, answer.take)
         await answer.end()
 
     async def _made(self) -> ASGIApp:
@@ -107,14 +109,17 @@ class _Answer:
         self._path = path
         self._send = send
         self._nonce = secrets.token_urlsafe(16)
+        self._status = 0  # of Gradio's, once it is known
         self._start: Message | None = None
         self._body = b""
 
     async def take(self, message: Message) -> None:
         """Pass a message on, or keep it until the end."""
         if message["type"] == "http.response.start":
-            if message["status"] >= 400:
-                raise HTTPException(message["status"])
+            self._status = message["status"]
+        if self._status >= 400:
+            return  # told at the end: raised here, it would be taken for a fault of Gradio's
+        if message["type"] == "http.response.start":
             headers = MutableHeaders(raw=message["headers"])
             headers.update({**HEADERS, "Content-Security-Policy": POLICY.format(nonce=self._nonce)})
             headers["Cache-Control"] = self._caching()
@@ -127,10 +132,12 @@ class _Answer:
             self._body += message.get("body", b"")
 
     async def end(self) -> None:
-        """Send the page, which was kept."""
+        """Send the page, which was kept; HTTPException where Gradio refused."""
+        if self._status >= 400:
+            raise HTTPException(self._status)
         if self._path != "/" or self._start is None:
             return
-        body = rewritten(self._body.decode(), self._nonce).encode() if self._body else b""
+        body = rewritten(self._body.decode(), self._nonce).encode()
         MutableHeaders(raw=self._start["headers"])["Content-Length"] = str(len(body))
         await self._send(self._start)
         await self._send({"type": "http.response.body", "body": body})
