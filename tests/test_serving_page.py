@@ -70,7 +70,8 @@ def test_all_that_the_page_names_is_there(client: TestClient) -> None:
     html = client.get("/page/").text
     named = set(re.findall(r'(?:src|href)="([^"#]+)"', html)) - {"./"}
     assert len(named) > 5
-    for name in [*named, "theme.css", *(f"files/{path.name}" for path in FILES.iterdir()), "files/faces.js"]:
+    files = [*(path.name for path in FILES.iterdir()), "faces.js", "incoming.js"]
+    for name in [*named, "theme.css", *(f"files/{file}" for file in files)]:
         found = client.get(f"/page/{name}")
         assert found.status_code == 200, name
         assert found.headers["x-content-type-options"] == "nosniff"

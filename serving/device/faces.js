@@ -2,11 +2,6 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The picture among what was dropped or pasted; else its first file, so that it can be refused. */
-export function pictureIn({ files }) {
-  return [...files].find((file) => file.type.startsWith("image/")) ?? files[0];
-}
-
 /** A face's box with its number and age, in pixels of a picture whose longer side is `longest`. */
 export function outlined({ box, age }, number, longest) {
   const size = Math.max(longest / 40, Math.min(box.width / 5, longest / 20));

@@ -1,6 +1,7 @@
 /** What people see: takes a picture by choice, drop or paste, hands it to the worker, and shows what comes back. */
 
-import { counted, outlined, pictureIn, told } from "./faces.js";
+import { counted, outlined, told } from "./faces.js";
+import { incoming } from "./incoming.js";
 
 const MEGABYTE = 1e6;
 const element = (id) => document.getElementById(id);
@@ -16,25 +17,7 @@ worker.onmessage = ({ data }) => {
 };
 worker.onerror = () => failed("The networks could not be started in this browser.");
 
-element("file").addEventListener("change", ({ target }) => {
-  take(target.files[0]);
-  target.value = ""; // so that the same file can be chosen again
-});
-document.addEventListener("paste", ({ clipboardData }) => take(pictureIn(clipboardData)));
-for (const name of ["dragenter", "dragover"]) {
-  document.addEventListener(name, (event) => {
-    event.preventDefault();
-    element("drop").classList.add("over");
-  });
-}
-document.addEventListener("dragleave", ({ relatedTarget }) => {
-  if (!relatedTarget) element("drop").classList.remove("over");
-});
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  element("drop").classList.remove("over");
-  take(pictureIn(event.dataTransfer));
-});
+incoming(element("file"), element("drop"), take);
 
 function take(file) {
   if (!file) return;

@@ -15,7 +15,7 @@ from serving.page import FILES, PAGE, SAMPLES
 from serving.settings import ServeSettings
 
 DEVICE = PAGE.parent / "device"
-SHARED = ("faces.js", "icon.svg")  # of that page, which this one uses too
+SHARED = ("faces.js", "icon.svg", "incoming.js")  # of that page, which this one uses too
 START = "import(new URL('files/page.js', document.baseURI)).then(({ start }) => start(element));"
 
 

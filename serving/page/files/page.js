@@ -3,9 +3,10 @@
 import { ask, Refused } from "./asking.js";
 import { Camera } from "./camera.js";
 import { counted, percent, told } from "./faces.js";
+import { incoming } from "./incoming.js";
 import { Result } from "./results.js";
+import { samples } from "./samples.js";
 import { save } from "./saving.js";
-import { sources } from "./sources.js";
 
 const KEY = "faceline-key"; // in the storage of this tab
 const SUPERSEDED = "AbortError";
@@ -53,7 +54,8 @@ export function start(root) {
     part("error").hidden = !text;
   }
 
-  sources(part, take);
+  incoming(part("file"), part("view"), take);
+  samples(part, take);
   part("largest").addEventListener("change", () => take(newest));
   part("save").addEventListener("click", () => save(part("picture"), part("boxes")));
   if (part("key")) remember(part("key"));
