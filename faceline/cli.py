@@ -12,9 +12,9 @@ judges a bundle on a dataset: an archive or folder of UTKFace names, an IMDB-WIK
 
 says whether one bundle's predictions are better than another's on the same pictures, or may differ by chance;
 
-    faceline teach BUNDLE OUTPUT [--shards data/shards]
+    faceline teach BUNDLE... OUTPUT [--shards data/shards]
 
-writes what a bundle answers to the training pictures, for a smaller network to learn from;
+writes what bundles answer to the training pictures, on average, for another network to learn from;
 
     faceline export [BUNDLE] OUTPUT [--format onnx|tflite|all] [--no-detector] [--check N]
 
@@ -211,7 +211,7 @@ def compare(a: Path, b: Path, *, as_json: bool, samples: int, seed: int, level: 
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option(
     "--shards",
@@ -220,14 +220,17 @@ def compare(a: Path, b: Path, *, as_json: bool, samples: int, seed: int, level: 
     show_default=True,
     help="The folder of the shards.",
 )
-def teach(bundle: Path, output: Path, shards: Path) -> None:
-    """Write what BUNDLE answers to the training pictures to OUTPUT, a table for `distill` of a recipe."""
+def teach(bundles: tuple[Path, ...], output: Path, shards: Path) -> None:
+    """Write what BUNDLE answers to the training pictures to OUTPUT, a table for `distill` of a recipe.
+
+    Of several bundles it is the mean of their answers.
+    """
     load_tensorflow()
     from faceline.learning import teaching
     from faceline.learning.teacher import write_answers
 
     with counting("teach") as tick:
-        answers = teaching.teach(bundle, shards, tick)
+        answers = teaching.teach(bundles, shards, tick)
     write_answers(output, answers)
     click.echo(f"{output}: {', '.join(answers.answers)} of {len(answers.image_ids)} pictures")
 

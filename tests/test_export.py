@@ -70,6 +70,15 @@ def test_half_precision_makes_small_files_with_the_same_answers(tmp_path: Path, 
     agreement.answers_apart(partial(runtime.ask, model), bundle, crops(5))
 
 
+def test_rounded_weights_take_a_byte_each_in_onnx(tmp_path: Path) -> None:
+    wide = {**network(), "arguments": {"width": 12}}
+    settings = recipe(networks=[wide], serving={"half_precision": True, "rounding": 0.2})
+    bundle = pack_toy_bundle(tmp_path / "bundle", settings, {})
+    model = onnx_format.convert(answers.predictor_graph(bundle), half_precision=True)
+    assert len(model) < 0.4 * 4 * read_card(bundle).networks[0].parameters
+    agreement.answers_apart(partial(onnx_format.ask, model), bundle, crops(5))
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_networks_of_one_target_each_are_joined(tmp_path: Path, runtime: folder.Runtime) -> None:
     apart = [network("age"), network("race")]

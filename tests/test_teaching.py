@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from faceline.errors import SourceError
 from faceline.files import read_json, write_json
 from faceline.learning.answering import CropPredictor
 from faceline.learning.teacher import Teacher, read_answers
-from faceline.learning.teaching import STORED, teacher_of
-from tests.toy_bundle import write_toy_bundle
+from faceline.learning.teaching import STORED, teach, teacher_of
+from tests.toy_bundle import pack_toy_bundle, write_toy_bundle
 from tests.toys import network, pixels, recipe, write_shards
 
 # Keras 3.15 converts variables the old way when it saves a network.
@@ -44,6 +45,41 @@ def test_the_command_writes_what_the_bundle_answers(shards: Path, bundle: Path, 
     assert np.allclose(taught.answers["age"].astype(float) @ np.arange(117), answers.age, atol=0.3)
     assert np.allclose(taught.answers["gender"][:, 0], answers.female_probability, atol=1e-3)
     assert np.allclose(taught.answers["race"], answers.race_probabilities, atol=1e-3)
+
+
+def test_several_bundles_teach_their_mean_answer(shards: Path, bundle: Path, tmp_path: Path) -> None:
+    wide = {**network(), "arguments": {"width": 12}}
+    other = pack_toy_bundle(tmp_path / "other", recipe(networks=[wide]), {})
+    table = tmp_path / "t.parquet"
+    result = CliRunner().invoke(main, ["teach", str(bundle), str(other), str(table), "--shards", str(shards)])
+    assert result.exit_code == 0, result.output
+    taught, alone = read_answers(table), [teach([folder], shards) for folder in (bundle, other)]
+    assert taught.image_ids == alone[0].image_ids
+    for target, answers in taught.answers.items():
+        first, second = (teacher.answers[target] for teacher in alone)
+        assert not np.allclose(first, second, atol=1e-3)
+        assert np.allclose(answers, (first + second) / 2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("networks", "told"),
+    [
+        ([network("age", "gender")], "answers age, gender"),
+        (
+            [{**network(), "targets": {**network()["targets"], "age": {"loss": "mae"}}}],
+            "answers age in years, gender, race",
+        ),
+    ],
+)
+def test_answers_without_a_mean_are_refused(
+    networks: list[Any], told: str, shards: Path, bundle: Path, tmp_path: Path
+) -> None:
+    other = pack_toy_bundle(tmp_path / "other", recipe(networks=networks), {})
+    result = CliRunner().invoke(main, ["teach", str(other), str(bundle), "t", "--shards", str(shards)])
+    assert result.exit_code != 0
+    assert f"{other} {told}, {bundle} age, gender, race: no mean of these can be taken" in " ".join(
+        result.output.split()
+    )
 
 
 def test_a_recipe_may_name_the_bundle_itself_which_is_asked_once(shards: Path, bundle: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from faceline.faces.detection import DetectSettings, Face
 from faceline.learning.card import AgeInterval, Constants, DecodeSettings, Shards
 from faceline.learning.packing import write_bundle
 from faceline.learning.recipe import Recipe
+from faceline.learning.rounding import round_weights
 from faceline.learning.training import Trained, build
 from faceline.params import read_settings
 from tests.toys import SIDE, network, recipe
@@ -36,13 +37,16 @@ def pack_toy_bundle(folder: Path, settings: Recipe, temperatures: dict[str, floa
     keras.utils.set_random_seed(1)
     folder.mkdir()
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
+    networks = [
+        Trained(entry, build(entry, settings), [], member)
+        for member in range(1, settings.members + 1)
+        for entry in settings.networks
+    ]
+    for each in networks:
+        round_weights(each.model, settings.serving)
     write_bundle(
         folder,
-        [
-            Trained(entry, build(entry, settings), [], member)
-            for member in range(1, settings.members + 1)
-            for entry in settings.networks
-        ],
+        networks,
         settings,
         name="toy",
         dataset="toys",

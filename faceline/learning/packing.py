@@ -6,7 +6,7 @@ from typing import Any
 
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.files import sha256_file, write_json
-from faceline.learning import half
+from faceline.learning import rounding
 from faceline.learning.card import CARD, FORMAT, Card, Input, NamedRecipe, NetworkFile
 from faceline.learning.pixels import FORMULAS
 from faceline.learning.recipe import Recipe, recipe_digest
@@ -24,8 +24,7 @@ def write_bundle(folder: Path, trained: Sequence[Trained], recipe: Recipe, *, na
     for network in trained:
         path = folder / f"{network.name}.keras"
         network.model.save(path)
-        if recipe.serving.half_precision:
-            half.shrink(path)
+        rounding.shrink(path, recipe.serving)
         targets, parameters = network.settings.targets.names, network.model.count_params()
         files.append(NetworkFile(file=path.name, sha256=sha256_file(path), targets=targets, parameters=parameters))
     whole = Card(

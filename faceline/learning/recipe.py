@@ -185,7 +185,15 @@ class Serving(Settings):
 
     flip_averaging: bool = False  # the answer is the mean of those for a crop and its mirror image; half as fast
     coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9  # share of ages that their intervals are to hold
-    half_precision: bool = False  # weights are rounded to float16: a bundle of half the size (`faceline.learning.half`)
+    half_precision: bool = False  # weights are rounded to float16: half the bytes (`faceline.learning.rounding`)
+    # Then those of kernels are also rounded to multiples of so many of their layer's root mean squares, and packed.
+    rounding: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _packed_as_halves(self) -> "Serving":
+        if self.rounding and not self.half_precision:
+            raise ValueError("rounding belongs to half_precision: true")
+        return self
 
 
 class Recipe(Settings):

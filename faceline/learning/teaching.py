@@ -1,6 +1,6 @@
-"""Asking a bundle for the answers that a student learns from, once for each picture of the training set."""
+"""Asking bundles for the answers that a student learns from, once for each picture of the training set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -19,32 +19,36 @@ BATCH = 256  # crops decoded at a time; bounds the memory, does not change the a
 STORED = "teacher.parquet"  # what a bundle answered, in the store
 
 
-def teach(bundle: Path, shards: Path, tick: Callable[[], None] = lambda: None) -> Teacher:
-    """What a bundle answers to the pictures of the training subset, unvaried, as the networks give it.
+def teach(bundles: Sequence[Path], shards: Path, tick: Callable[[], None] = lambda: None) -> Teacher:
+    """What bundles answer to the pictures of the training subset, unvaried, as the networks give it: their mean.
 
     Args:
-        bundle: its folder.
+        bundles: their folders.
         shards: the folder of the shards.
         tick: is called after each picture.
 
     Raises:
-        BundleError: it is no whole bundle of this version.
-        SourceError: the shards are missing, or their crops are not of the size that the bundle was trained on.
+        BundleError: one is no whole bundle of this version.
+        SourceError: the shards are missing, their crops are not of the size that a bundle was trained on, or the
+            bundles do not answer the same targets, ages all in years or all as a distribution.
     """
-    predictor = CropPredictor(bundle)
-    card, crops = predictor.card, CropFormat.of(read_manifest(shards))
-    if crops.side != card.crop.size:
-        raise SourceError(f"the crops in {shards} have {crops.side} pixels a side, those of {bundle} {card.crop.size}")
+    predictors, crops = [CropPredictor(bundle) for bundle in bundles], CropFormat.of(read_manifest(shards))
+    for bundle, predictor in zip(bundles, predictors, strict=True):
+        if crops.side != predictor.card.crop.size:
+            wanted = predictor.card.crop.size
+            raise SourceError(f"the crops in {shards} have {crops.side} pixels a side, those of {bundle} {wanted}")
     rows = read_rows(shards, SUBSET)
     image_ids: list[str] = []
     parts: list[dict[str, np.ndarray]] = []
     while batch := list(islice(rows, BATCH)):
         image_ids += [row["image_id"] for row in batch]
-        outputs = predictor.outputs(np.stack([crops.unpack(row["crop"]) for row in batch]))
-        parts.append({name: _answers(values, card.recipe.settings, name) for name, values in outputs.items()})
+        pictures = np.stack([crops.unpack(row["crop"]) for row in batch])
+        answers = [_answers(predictor, pictures) for predictor in predictors]
+        _require_alike(bundles, answers)
+        parts.append({name: np.mean([each[name] for each in answers], axis=0) for name in answers[0]})
         for _ in batch:
             tick()
-    return Teacher(image_ids, {name: np.concatenate([part[name] for part in parts]) for name in card.targets})
+    return Teacher(image_ids, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def teacher_of(recipe: Recipe, shards: Path, store: Path, say: Callable[[str], None]) -> Teacher | None:
@@ -61,7 +65,7 @@ def teacher_of(recipe: Recipe, shards: Path, store: Path, say: Callable[[str], N
         asked, path = path, store / STORED
         if not path.exists():
             say(f"teacher: asking {asked} about every picture of {SUBSET}")
-            write_answers(path, teach(asked, shards))
+            write_answers(path, teach([asked], shards))
     teacher = read_answers(path)
     rows = [row["image_id"] for row in read_rows(shards, SUBSET)]
     known = len(set(rows) & set(teacher.image_ids))
@@ -75,9 +79,23 @@ def teacher_of(recipe: Recipe, shards: Path, store: Path, say: Callable[[str], N
     return teacher
 
 
-def _answers(outputs: np.ndarray, recipe: Recipe, target: str) -> np.ndarray:
-    """A head's outputs as a table holds them: ages as a distribution where the head gives one, else in years."""
-    if target != "age":
-        return outputs
-    distribution = heads.distribution(outputs, recipe.age_answers)
-    return heads.years(outputs, recipe.age_answers)[:, None] if distribution is None else distribution
+def _answers(predictor: CropPredictor, pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """A bundle's outputs as a table holds them: ages as a distribution where its head gives one, else in years."""
+    outputs, form = predictor.outputs(pictures), predictor.card.recipe.settings.age_answers
+    if (ages := outputs.get("age")) is not None:
+        distribution = heads.distribution(ages, form)
+        outputs["age"] = heads.years(ages, form)[:, None] if distribution is None else distribution
+    return outputs
+
+
+def _require_alike(bundles: Sequence[Path], answers: Sequence[dict[str, np.ndarray]]) -> None:
+    """Refuse bundles whose answers have no mean."""
+    shapes = [{name: values.shape[1] for name, values in each.items()} for each in answers]
+    for bundle, shape in zip(bundles, shapes, strict=True):
+        if shape != shapes[0]:
+            told = f"{bundles[0]} answers {_told(shapes[0])}, {bundle} {_told(shape)}"
+            raise SourceError(f"{told}: no mean of these can be taken")
+
+
+def _told(shape: dict[str, int]) -> str:
+    return ", ".join("age in years" if (name, width) == ("age", 1) else name for name, width in shape.items())

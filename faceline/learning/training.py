@@ -21,13 +21,13 @@ from faceline.files import digest, sha256_file
 from faceline.learning import (
     checkpoint,
     devices,
-    half,
     heads,
     inputs,
     mixup,
     networks,
     normalization,
     refit,
+    rounding,
     starting,
     teaching,
 )
@@ -175,8 +175,7 @@ def _train_one(
     result = build(entry, recipe)
     result.set_weights(watch.best)
     result = refit.refit(result, entry, recipe, learning, say)
-    if recipe.serving.half_precision:
-        half.round_weights(result)
+    rounding.round_weights(result, recipe.serving)
     return Trained(entry, result, progress.history, member)
 
 
