@@ -20,9 +20,13 @@ BUNDLE = ROOT / "models/pretrained/utkface"
 MEGABYTE = 1_000_000
 
 
-def test_bundle_and_teacher_are_small() -> None:
+def test_the_bundle_is_small() -> None:
     assert sum(file.stat().st_size for file in BUNDLE.iterdir()) <= 15 * MEGABYTE
-    teacher = ROOT / "models/teachers/utkface.parquet"
+
+
+@pytest.mark.parametrize("name", ["utkface", "utkface-mean"])
+def test_teachers_are_small(name: str) -> None:
+    teacher = ROOT / f"models/teachers/{name}.parquet"
     assert teacher.stat().st_size <= 5 * MEGABYTE
     assert set(read_answers(teacher).answers) == {"age", "gender", "race"}
 
