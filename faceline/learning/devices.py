@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from faceline.errors import SettingsError
 from faceline.learning.recipe import Precision, Recipe
-from faceline.learning.workers import TF_CONFIG, Machines, Workers, join
+from faceline.learning.workers import ALONE, TF_CONFIG, Machines, Workers, join
 from faceline.params import Settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Hardware:
     policy: str
     xla: Literal["auto"] | bool
     told: str
-    workers: Workers = Workers()
+    workers: Workers = ALONE
 
 
 def choose(settings: HardwareSettings, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Hardware:
@@ -71,7 +71,7 @@ def choose(settings: HardwareSettings, recipe: Recipe, say: Callable[[str], None
     # On processors XLA takes half as long again as TensorFlow's own kernels (compact at width 24, bfloat16).
     fits = bool(gpus) and not mirrored and not machines and not recipe.deterministic
     xla: Literal["auto"] | bool = settings.xla if settings.xla != "auto" else "auto" if fits else False
-    workers = join(machines, say) if machines else Workers()
+    workers = join(machines, say) if machines else ALONE
     place = f"worker {workers.index + 1} of {workers.count}, " if machines else ""
     told = f"{place}{_named(gpus, devices)}, {policy.removeprefix('mixed_')}, {'XLA' if xla else 'no XLA'}"
     return Hardware(strategy, policy, xla, told, workers)

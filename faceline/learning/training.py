@@ -27,6 +27,7 @@ from faceline.learning import (
     mixup,
     networks,
     normalization,
+    optimizers,
     refit,
     starting,
     teaching,
@@ -38,8 +39,8 @@ from faceline.learning.distillation import Lessons, distilled
 from faceline.learning.inputs import Subset
 from faceline.learning.losses import loss
 from faceline.learning.pace import Pace
-from faceline.learning.recipe import Cosine, NetworkSettings, Plateau, Recipe, recipe_digest
-from faceline.learning.workers import Workers
+from faceline.learning.recipe import NetworkSettings, Plateau, Recipe, recipe_digest
+from faceline.learning.workers import ALONE, Workers
 
 Say = Callable[[str], None]
 
@@ -118,7 +119,8 @@ def compile_network(
     recipe: Recipe,
     steps: int,
     xla: Literal["auto"] | bool = False,
-    workers: Workers = Workers(),
+    *,
+    workers: Workers = ALONE,
 ) -> None:
     """Give the network its optimizer with its variables, losses and metrics; `steps` is batches an epoch."""
     chosen = {name: getattr(entry.targets, name) for name in entry.targets.names}
@@ -128,7 +130,7 @@ def compile_network(
     if recipe.augmentation.mixup:
         losses = {name: mixup.mixed_loss(of_label) for name, of_label in losses.items()}
     model.compile(
-        optimizer=workers.averaging(_optimizer(recipe, steps)),
+        optimizer=workers.averaging(optimizers.build(recipe, steps), model.dtype_policy.name),
         loss=losses,
         loss_weights={name: head.weight for name, head in chosen.items()},
         weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},
@@ -158,7 +160,7 @@ def _train_one(
     with hardware.strategy.scope():
         model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
-        compile_network(model, entry, recipe, steps, hardware.xla, workers)
+        compile_network(model, entry, recipe, steps, hardware.xla, workers=workers)
         if said := _initialize(model, entry, recipe):
             say(f"{name}: {said}")
         best, progress = checkpoint.restore(saved, model)
@@ -197,30 +199,6 @@ def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> s
     return networks.initialize(entry.network, model, entry.parsed_arguments)
 
 
-def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
-    """The recipe's optimizer; `steps` is batches an epoch."""
-    settings, rate = recipe.optimizer, recipe.optimizer.learning_rate
-    if isinstance(recipe.schedule, Cosine):
-        total = steps * recipe.epochs
-        rise = round(total * recipe.schedule.warmup)
-        schedule = keras.optimizers.schedules.CosineDecay
-        falling = max(1, total - rise)
-        rate = schedule(rate / 20, falling, warmup_target=rate, warmup_steps=rise) if rise else schedule(rate, falling)
-    options: dict[str, Any] = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
-    options["global_clipnorm"] = settings.clip_norm
-    if settings.name == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **options)
-    if settings.name == "sgd":
-        return keras.optimizers.SGD(rate, settings.momentum, settings.nesterov, **options)
-    kind = keras.optimizers.Adam if settings.name == "adam" else keras.optimizers.RMSprop
-    return kind(rate, **options)
-
-
-def _rate(optimizer: keras.Optimizer) -> float:
-    """The learning rate now; over several devices it is more than float() takes."""
-    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
-
-
 @dataclass
 class _Watch:
     """What happens between steps and epochs: judging, keeping the best, the learning rate, stopping, the checkpoint."""
@@ -250,7 +228,7 @@ class _Watch:
     def end(self, epoch: int, logs: dict[str, float]) -> None:
         """An epoch has ended with these means over its batches."""
         progress = self.progress
-        rate = _rate(self.model.optimizer)
+        rate = optimizers.rate(self.model.optimizer)
         loss = self.workers.settle(self.model, logs["loss"])
         judged = self._judge()
         self._require_number(judged["loss"], f"the validation loss is {judged['loss']} after epoch {epoch + 1}")
@@ -298,7 +276,7 @@ class _Watch:
         progress.held = 0 if better else progress.held + 1
         if isinstance(schedule, Plateau) and progress.held >= schedule.patience:
             optimizer = self.model.optimizer
-            optimizer.learning_rate = max(_rate(optimizer) * schedule.factor, schedule.minimum)
+            optimizer.learning_rate = max(optimizers.rate(optimizer) * schedule.factor, schedule.minimum)
             progress.held = 0
         stop = progress.waited >= self.recipe.early_stopping.patience
         progress.finished = stop or progress.epoch == self.recipe.epochs

@@ -1,10 +1,11 @@
 """Several machines that train one network together: each takes its rows of every batch.
 
-Keras's own way, `fit` under MultiWorkerMirroredStrategy, does not work (https://github.com/keras-team/keras/issues/20585:
-before the first step it adds up a batch that is no tensor there, then means metrics over an axis that they lack). So each
-worker fits a network of its own, as one machine does, and its optimizer takes the mean of all workers' gradients, as
-Horovod does it (Sergeev & Del Balso 2018, https://arxiv.org/abs/1802.05799). TensorFlow's strategy brings the workers
-together and adds up. The first of them is the chief: what it has at the start and what it judges holds for all.
+Keras's own way, `fit` under MultiWorkerMirroredStrategy, does not work (keras 3.15, its trainer for TensorFlow: before
+the first step it makes a tensor of a batch that has parts, and after it means numbers over an axis that they lack;
+https://github.com/keras-team/keras/issues/20585). So each worker fits a network of its own, as one machine does, and
+its optimizer takes the mean of all workers' gradients, as Horovod does it (Sergeev & Del Balso 2018,
+https://arxiv.org/abs/1802.05799). TensorFlow's strategy brings the workers together and adds up. The first of them is
+the chief: what it has at the start and what it judges holds for all.
 """
 
 import dataclasses
@@ -20,14 +21,16 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from faceline.errors import SettingsError, TrainingError
-from faceline.learning.checkpoint import Progress
 from faceline.params import Settings, parse_settings
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+    from faceline.learning.checkpoint import Progress
+
 TF_CONFIG = "TF_CONFIG"  # the environment's variable that names the machines of a training, as TensorFlow documents it
+Add = Callable[["tf.Tensor"], "tf.Tensor"]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:\d+$|^\[[0-9a-fA-F:]+\]:\d+$")]  # host:port
 
 
@@ -76,11 +79,16 @@ class Machines(Settings):
         """This one's number; 0 is the chief, which is the first worker where none is called so."""
         return self.task.index + (len(self.cluster.chief) if self.task.type == "worker" else 0)
 
+    @property
+    def address(self) -> str:
+        """Where this one listens."""
+        return (*self.cluster.chief, *self.cluster.worker)[self.index]
+
     @model_validator(mode="after")
     def _is_one_of_them(self) -> Self:
         there = len(getattr(self.cluster, self.task.type))
         if self.task.index >= there:
-            raise ValueError(f"the task is {self.task.type} {self.task.index}, but cluster.{self.task.type} has {there}")
+            raise ValueError(f"task.index = {self.task.index}: cluster.{self.task.type} has {there}, counted from 0")
         return self
 
 
@@ -93,7 +101,7 @@ class Workers:
 
     index: int = 0
     count: int = 1
-    add: "Callable[[tf.Tensor], tf.Tensor] | None" = None  # of a vector (n,): the sum of all workers' ones
+    add: Add | None = None  # of a vector (n,): the sum of all workers' ones
 
     @property
     def chief(self) -> bool:
@@ -110,29 +118,38 @@ class Workers:
 
         return batches.map(lambda *batch: tf.nest.map_structure(cut, batch)) if self.add else batches
 
-    def averaging(self, optimizer: "keras.Optimizer") -> "keras.Optimizer":
-        """The same optimizer, which takes the mean of all workers' gradients before it does anything with them."""
+    def averaging(self, optimizer: "keras.Optimizer", policy: str) -> "keras.Optimizer":
+        """The same optimizer, which takes the mean of all workers' gradients before it does anything with them.
+
+        Args:
+            policy: Keras's dtype policy of the network.
+        """
+        import keras
+
         if not self.add:
             return optimizer
-        kind, means = type(optimizer), self._means
+        if policy == "mixed_float16":  # as Keras would: it skips a step of too large gradients, which all must
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        kind, add, count = type(optimizer), self.add, self.count
 
         class Averaging(kind):  # type: ignore[misc, valid-type]
             def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-                super().apply(means(grads), trainable_variables)
+                super().apply(_means(grads, add, count), trainable_variables)
 
         return Averaging.from_config(optimizer.get_config())
 
-    def begin(self, model: "keras.Model", progress: Progress) -> None:
+    def begin(self, model: "keras.Model", progress: "Progress") -> None:
         """Give all the chief's network, optimizer and progress, and each its own random numbers for its own rows."""
         if not self.add:
             return
         for variable in [*model.variables, *model.optimizer.variables]:
-            value = np.reshape(self.chiefs(np.ravel(variable)), variable.shape)
-            seed = variable.dtype == "uint32"  # the state of a generator: its seed, and the numbers drawn
-            variable.assign((value + [self.index, 0] if seed else value).astype(variable.dtype))
+            value = self.chiefs(np.ravel(variable)).reshape(variable.shape)
+            if variable.name == "seed_generator_state":  # a seed, and how often it was drawn with
+                value += [self.index, 0]
+            variable.assign(value.astype(variable.dtype))
         names = [field.name for field in dataclasses.fields(progress) if field.name != "history"]
-        for name, value in zip(names, self.chiefs([getattr(progress, name) for name in names]), strict=True):
-            setattr(progress, name, type(getattr(progress, name))(value))
+        for name, number in zip(names, self.chiefs([getattr(progress, name) for name in names]), strict=True):
+            setattr(progress, name, type(getattr(progress, name))(number))
 
     def settle(self, model: "keras.Model", loss: float) -> float:
         """The mean of the workers' losses of an epoch; the running statistics of `model` become the mean of theirs.
@@ -142,19 +159,17 @@ class Workers:
         if not self.add:
             return loss
         running = [variable for variable in model.non_trainable_variables if variable.dtype == "float32"]
-        *means, mean = self._means([*running, loss])
+        *means, mean = _means([*running, loss], self.add, self.count)
         for variable, value in zip(running, means, strict=True):
             variable.assign(value)
         return float(mean)
 
-    def chiefs(self, numbers: Sequence[float]) -> Sequence[float]:
-        """The chief's numbers."""
+    def chiefs(self, numbers: Sequence[float] | np.ndarray) -> np.ndarray:
+        """The chief's numbers, float64 (n,), in which all integers here are exact."""
         import tensorflow as tf
 
-        if not self.add:
-            return numbers
-        mine = np.asarray(numbers, np.float64)  # in which all integers here are exact
-        return self.add(tf.constant(mine if self.chief else np.zeros_like(mine))).numpy()
+        mine = np.asarray(numbers, np.float64)
+        return self.add(tf.constant(mine if self.chief else np.zeros_like(mine))).numpy() if self.add else mine
 
     def wait(self) -> None:
         """Until all others wait, too; TrainingError where one has stopped."""
@@ -171,8 +186,8 @@ class Workers:
         with self.together():
             same = list(self.chiefs(mine)) == mine
         if not same:
-            what = "code, params.yaml, shards, or version of Keras or TensorFlow"
-            raise SettingsError(f"worker {self.index + 1} would train something else than the chief: its {what} differs")
+            what = "its code, params.yaml, shards, or version of Keras or TensorFlow differs"
+            raise SettingsError(f"worker {self.index + 1} would train something else than the chief: {what}")
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -191,28 +206,23 @@ class Workers:
             told = "another worker has stopped, and says why; start all again to go on from the last epoch's end"
             raise TrainingError(f"worker {self.index + 1} of {self.count}: {told}") from None
 
-    def _means(self, values: Sequence[Any]) -> list[Any]:
-        """The means over all workers of float32 tensors; where there is None (no gradient) it stays."""
-        import tensorflow as tf
 
-        assert self.add
-        given = [tf.convert_to_tensor(value, tf.float32) for value in values if value is not None]
-        vector = tf.concat([tf.reshape(value, [-1]) for value in given], axis=0)
-        parts = iter(tf.split(self.add(vector) / self.count, [value.shape.num_elements() for value in given]))
-        shapes = iter(given)
-        return [None if value is None else tf.reshape(next(parts), next(shapes).shape) for value in values]
+ALONE = Workers()
 
 
 def join(machines: Machines, say: Callable[[str], None]) -> Workers:
     """Wait until all workers are there.
 
     Raises:
-        SettingsError: this one's address is no one's to listen at.
+        SettingsError: this one cannot listen at its address, or the others are not there in time.
     """
     import tensorflow as tf
 
     say(f"worker {machines.index + 1} of {machines.count}: waiting for all to be there")
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    try:
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise SettingsError(f"{TF_CONFIG}: {machines.address} cannot meet the others: {error.message}") from None
 
     def of_replica(vector: tf.Tensor) -> tf.Tensor:
         # The copy is on the replica's device, which the sum must know; in a graph the vector itself has none yet.
@@ -220,3 +230,14 @@ def join(machines: Machines, say: Callable[[str], None]) -> Workers:
 
     add = tf.function(lambda vector: strategy.run(of_replica, (vector,)), reduce_retracing=True, autograph=False)
     return Workers(machines.index, machines.count, add)
+
+
+def _means(values: Sequence[Any], add: Add, count: int) -> list[Any]:
+    """The means over all workers of float32 tensors; None, where there is no gradient, stays."""
+    import tensorflow as tf
+
+    given = [tf.convert_to_tensor(value, tf.float32) for value in values if value is not None]
+    vector = tf.concat([tf.reshape(value, [-1]) for value in given], axis=0)
+    parts = tf.split(add(vector) / count, [value.shape.num_elements() for value in given])
+    means = iter([tf.reshape(part, value.shape) for part, value in zip(parts, given, strict=True)])
+    return [None if value is None else next(means) for value in values]
