@@ -2,13 +2,15 @@
 
 Reads data/shards and, from data/store, the checkpoint of a training that was killed; writes models/bundle
 (the networks and card.json) and models/history.csv (a row an epoch: losses, metrics, learning rate).
-Run it with `dvc repro train`.
+Run it with `dvc repro train`. Where several machines train together, this is what the chief does; the others write
+nothing (docs/operations.md).
 """
 
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -93,9 +95,17 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
     from faceline.learning.calibration import validate
     from faceline.learning.packing import write_bundle
 
-    hardware = devices.choose(hardware_settings, recipe)
+    say = partial(click.echo, err=True)
+    hardware = devices.choose(hardware_settings, recipe, say)
     checkpoints = training.checkpoints(store, shards, recipe)
-    trained = training.train(recipe, shards, checkpoints, partial(click.echo, err=True), hardware)
+    hardware.workers.require_same(checkpoints.name)
+    if not hardware.workers.chief:
+        with TemporaryDirectory() as own:
+            training.train(recipe, shards, Path(own), say, hardware)
+        hardware.workers.wait()
+        return
+
+    trained = training.train(recipe, shards, checkpoints, say, hardware)
     validated = validate(trained, recipe, shards)
     with atomic_directory(output) as folder:
         write_bundle(
@@ -117,6 +127,7 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
         )
         write_history(history, [row for network in trained for row in network.history])
     shutil.rmtree(checkpoints, ignore_errors=True)
+    hardware.workers.wait()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -89,19 +88,6 @@ def test_xla_is_refused_where_devices_add_up_their_gradients() -> None:
 
 def test_xla_can_be_asked_for_on_a_processor() -> None:
     assert choose(HardwareSettings(xla=True), recipe()).xla is True
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ({"cluster": {"worker": ["a:1", "b:1"]}, "task": {}}, "TF_CONFIG names 2 machines, but a training runs on one"),
-        ({"cluster": 3}, "not what TensorFlow documents"),
-    ],
-)
-def test_several_machines_are_refused(config: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    with pytest.raises(SettingsError, match=message):
-        choose(HardwareSettings(), recipe())
 
 
 def test_two_devices_train_as_one_does(tmp_path: Path) -> None:

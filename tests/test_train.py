@@ -15,7 +15,7 @@ from faceline.datasets.records import ShardSettings
 from faceline.errors import SettingsError, SourceError, TrainingError
 from faceline.files import write_json
 from faceline.gates.passes import write_pass
-from faceline.learning import checkpoint, inputs, training
+from faceline.learning import checkpoint, inputs, optimizers, training
 from faceline.learning.augmentation import augment
 from faceline.learning.card import read_card
 from faceline.learning.inputs import Subset
@@ -148,13 +148,13 @@ def test_in_float16_the_loss_is_scaled_and_its_scale_is_in_the_checkpoint() -> N
     model = training.build(settings.networks[0], settings, "mixed_float16")
     training.compile_network(model, settings.networks[0], settings, 1)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert training._rate(model.optimizer) == pytest.approx(0.003)
+    assert optimizers.rate(model.optimizer) == pytest.approx(0.003)
     assert any("dynamic_scale" in variable.path for variable in checkpoint._variables(model)["optimizer"])
 
 
 def test_a_gradient_is_shortened_and_sgd_has_its_momentum() -> None:
     settings = recipe(optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.5, "clip_norm": 5.0})
-    optimizer = training._optimizer(settings, 1)
+    optimizer = optimizers.build(settings, 1)
     weights = keras.Variable([0.0, 0.0])
     for _ in range(2):
         optimizer.apply([keras.ops.convert_to_tensor([30.0, 40.0])], [weights])
@@ -315,7 +315,7 @@ def test_shards_without_validation_rows_are_refused(tmp_path: Path) -> None:
         train(recipe(), tmp_path, tmp_path)
 
 
-def write_params(crop_size: int) -> None:
+def write_params(crop_size: int, **changes: Any) -> None:
     whole = RECIPE["networks"][0]
     two = [{**whole, "targets": {name: whole["targets"][name]}} for name in ("age", "gender")]
     sample = section("datasets", "sample", path=Path(__file__).parent.parent / "params.yaml")
@@ -325,7 +325,7 @@ def write_params(crop_size: int) -> None:
         "recipe": "two",
         "hardware": {},
         "datasets": {"toy": sample},
-        "recipes": {"two": {**RECIPE, "networks": two, "epochs": 2}},
+        "recipes": {"two": {**RECIPE, "networks": two, "epochs": 2, **changes}},
     }
     with Path("params.yaml").open("w") as file:
         YAML(typ="safe", pure=True).dump(params, file)

@@ -3,27 +3,28 @@
 `auto` takes what is there. TensorFlow is imported inside functions, so that settings can be checked without it.
 """
 
-import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from faceline.errors import SettingsError
 from faceline.learning.recipe import Precision, Recipe
+from faceline.learning.workers import ALONE, TF_CONFIG, Machines, Workers, join
 from faceline.params import Settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-TF_CONFIG = "TF_CONFIG"  # the environment's variable that names the machines of a training
 AMPERE, VOLTA = (8, 0), (7, 0)  # compute capabilities of the first GPUs with bfloat16, and with float16 tensor cores
 
 
 class HardwareSettings(Settings):
     """What the training runs on. Results depend on it by rounding alone, so nothing reruns when it changes."""
 
-    strategy: Literal["auto", "one", "mirrored"] = "auto"  # auto: mirrored where there are several GPUs
+    # auto: workers where TF_CONFIG names several machines, else mirrored where there are several GPUs
+    strategy: Literal["auto", "one", "mirrored", "workers"] = "auto"
     xla: Literal["auto"] | bool = "auto"  # auto: on one GPU, unless the recipe is deterministic
 
 
@@ -36,38 +37,44 @@ class Hardware:
         policy: Keras's dtype policy.
         xla: what Keras takes as `jit_compile`.
         told: all of it in a few words.
+        workers: the machines that train together, each on its part of a batch.
     """
 
     strategy: "tf.distribute.Strategy"
     policy: str
     xla: Literal["auto"] | bool
     told: str
+    workers: Workers = ALONE
 
 
-def choose(settings: HardwareSettings, recipe: Recipe) -> Hardware:
-    """What to train on.
+def choose(settings: HardwareSettings, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Hardware:
+    """What to train on; where several machines train, all of them have met by then.
 
     Raises:
-        SettingsError: XLA with several devices, a batch that they cannot share evenly, or several machines.
+        SettingsError: XLA with several devices, a batch that they cannot share evenly, or machines that cannot meet.
     """
     import tensorflow as tf
 
-    _require_one_machine()
     gpus = tf.config.list_physical_devices("GPU")
-    mirrored = settings.strategy == "mirrored" or (settings.strategy == "auto" and len(gpus) > 1)
-    if mirrored and settings.xla is True:
+    machines = _machines(settings, len(gpus))
+    mirrored = not machines and (settings.strategy == "mirrored" or (settings.strategy == "auto" and len(gpus) > 1))
+    if (mirrored or machines) and settings.xla is True:
         # Keras compiles a replica's whole step, in which the replicas would have to meet.
-        raise SettingsError("hardware.xla = True: not with strategy mirrored, whose devices add up their gradients")
+        named = "mirrored" if mirrored else "workers"
+        raise SettingsError(f"hardware.xla = True: not with strategy {named}, whose devices add up their gradients")
+    policy = dtype_policy(recipe.precision)
     strategy = _mirrored() if mirrored else tf.distribute.get_strategy()
     devices = strategy.num_replicas_in_sync
-    if recipe.batch_size % devices:
-        raise SettingsError(f"batch_size = {recipe.batch_size}: must be a multiple of {devices}, the devices it is for")
+    sharing, what = (machines.count, "workers") if machines else (devices, "devices")
+    if recipe.batch_size % sharing:
+        raise SettingsError(f"batch_size = {recipe.batch_size}: must be a multiple of {sharing}, the {what} it is for")
     # On processors XLA takes half as long again as TensorFlow's own kernels (compact at width 24, bfloat16).
-    fits = bool(gpus) and not mirrored and not recipe.deterministic
+    fits = bool(gpus) and not mirrored and not machines and not recipe.deterministic
     xla: Literal["auto"] | bool = settings.xla if settings.xla != "auto" else "auto" if fits else False
-    policy = dtype_policy(recipe.precision)
-    told = f"{_named(gpus, devices)}, {policy.removeprefix('mixed_')}, {'XLA' if xla else 'no XLA'}"
-    return Hardware(strategy, policy, xla, told)
+    workers = join(machines, say) if machines else ALONE
+    place = f"worker {workers.index + 1} of {workers.count}, " if machines else ""
+    told = f"{place}{_named(gpus, devices)}, {policy.removeprefix('mixed_')}, {'XLA' if xla else 'no XLA'}"
+    return Hardware(strategy, policy, xla, told, workers)
 
 
 def dtype_policy(precision: Precision) -> str:
@@ -85,17 +92,16 @@ def dtype_policy(precision: Precision) -> str:
     return "mixed_bfloat16" if has else "float32"
 
 
-def _require_one_machine() -> None:
-    """Refuse what would train on several machines: Keras 3.15 cannot, its fit() breaks over several workers."""
-    text = os.environ.get(TF_CONFIG)
-    if not text:
-        return
-    try:
-        machines = sum(len(json.loads(text)["cluster"].get(kind, ())) for kind in ("chief", "worker"))
-    except (ValueError, TypeError, LookupError, AttributeError):
-        raise SettingsError(f"{TF_CONFIG} = {text}: not what TensorFlow documents; unset it") from None
-    if machines > 1:
-        raise SettingsError(f"{TF_CONFIG} names {machines} machines, but a training runs on one; unset it")
+def _machines(settings: HardwareSettings, gpus: int) -> Machines | None:
+    """The machines that train together; None where this one trains alone."""
+    if settings.strategy not in ("auto", "workers"):
+        return None
+    machines = Machines.named()
+    if settings.strategy == "workers" and machines is None:
+        raise SettingsError(f"hardware.strategy = 'workers': {TF_CONFIG} must name the machines")
+    if machines and gpus > 1:
+        raise SettingsError(f"a worker trains on one GPU, but has {gpus}; start one for each, by CUDA_VISIBLE_DEVICES")
+    return machines
 
 
 def _mirrored() -> "tf.distribute.Strategy":

@@ -26,6 +26,7 @@ from faceline.learning import (
     mixup,
     networks,
     normalization,
+    optimizers,
     refit,
     rounding,
     starting,
@@ -38,7 +39,8 @@ from faceline.learning.distillation import Lessons, distilled
 from faceline.learning.inputs import Subset
 from faceline.learning.losses import loss
 from faceline.learning.pace import Pace
-from faceline.learning.recipe import Cosine, NetworkSettings, Plateau, Recipe, recipe_digest
+from faceline.learning.recipe import NetworkSettings, Plateau, Recipe, recipe_digest
+from faceline.learning.workers import ALONE, Workers
 
 Say = Callable[[str], None]
 
@@ -69,7 +71,7 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
     Raises:
         SourceError: the shards hold no rows to train on or to validate with, or the recipe's teacher cannot be used.
         SettingsError: a batch is larger than the set, or the bundle to start from does not fit.
-        TrainingError: a loss is no number any more.
+        TrainingError: a loss is no number any more, or another worker has stopped.
     """
     hardware = hardware or devices.choose(HardwareSettings(), recipe)
     subsets = (Subset.of(shards, "train"), Subset.of(shards, "val"))
@@ -77,11 +79,12 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
         tf.config.experimental.enable_op_determinism()
     teacher = teaching.teacher_of(recipe, shards, store, say)
     lessons = Lessons(teacher, recipe.distill) if teacher and recipe.distill else None
-    return [
-        _train_one(entry, recipe, subsets, store, say, hardware=hardware, lessons=lessons, member=member)
-        for member in range(1, recipe.members + 1)
-        for entry in recipe.networks
-    ]
+    with hardware.workers.together():
+        return [
+            _train_one(entry, recipe, subsets, store, say, hardware=hardware, lessons=lessons, member=member)
+            for member in range(1, recipe.members + 1)
+            for entry in recipe.networks
+        ]
 
 
 def member_name(entry: NetworkSettings, member: int) -> str:
@@ -111,7 +114,13 @@ def build(entry: NetworkSettings, recipe: Recipe, policy: str = "float32") -> ke
 
 
 def compile_network(
-    model: keras.Model, entry: NetworkSettings, recipe: Recipe, steps: int, xla: Literal["auto"] | bool = False
+    model: keras.Model,
+    entry: NetworkSettings,
+    recipe: Recipe,
+    steps: int,
+    xla: Literal["auto"] | bool = False,
+    *,
+    workers: Workers = ALONE,
 ) -> None:
     """Give the network its optimizer with its variables, losses and metrics; `steps` is batches an epoch."""
     chosen = {name: getattr(entry.targets, name) for name in entry.targets.names}
@@ -121,7 +130,7 @@ def compile_network(
     if recipe.augmentation.mixup:
         losses = {name: mixup.mixed_loss(of_label) for name, of_label in losses.items()}
     model.compile(
-        optimizer=_optimizer(recipe, steps),
+        optimizer=workers.averaging(optimizers.build(recipe, steps), model.dtype_policy.name),
         loss=losses,
         loss_weights={name: head.weight for name, head in chosen.items()},
         weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},
@@ -144,27 +153,29 @@ def _train_one(
     recipe = recipe.model_copy(update={"seed": recipe.seed + member - 1})  # nothing else differs between members
     keras.utils.set_random_seed(recipe.seed)
     learning, judging = subsets
+    workers = hardware.workers
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
     name = member_name(entry, member)
     saved = store / f"{name}.npz"
     with hardware.strategy.scope():
         model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
-        compile_network(model, entry, recipe, steps, hardware.xla)
+        compile_network(model, entry, recipe, steps, hardware.xla, workers=workers)
         if said := _initialize(model, entry, recipe):
             say(f"{name}: {said}")
         best, progress = checkpoint.restore(saved, model)
+        workers.begin(model, progress)
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged
     pace = Pace(name, recipe.epochs, steps, recipe.batch_size, say)
-    watch = _Watch(name, names, recipe, model, judged, saved, say, best, progress, pace)
+    watch = _Watch(name, names, recipe, model, judged, saved, say, best, progress, pace, workers)
     if not progress.finished:
         trained = sum(variable.numpy().size for variable in model.trainable_variables)
         say(f"{name}: {model.count_params():,} parameters, {trained:,} of them trained")
         say(f"{name}: {hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
         between = {"on_epoch_begin": watch.begin, "on_train_batch_end": watch.step, "on_epoch_end": watch.end}
         model.fit(
-            inputs.training(learning, recipe, names, progress.epoch, lessons),
+            workers.part(inputs.training(learning, recipe, names, progress.epoch, lessons)),
             initial_epoch=progress.epoch,
             epochs=recipe.epochs,
             steps_per_epoch=steps,
@@ -174,7 +185,8 @@ def _train_one(
         )
     result = build(entry, recipe)
     result.set_weights(watch.best)
-    result = refit.refit(result, entry, recipe, learning, say)
+    if workers.chief:
+        result = refit.refit(result, entry, recipe, learning, say)
     rounding.round_weights(result, recipe.serving)
     return Trained(entry, result, progress.history, member)
 
@@ -184,30 +196,6 @@ def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> s
     if recipe.start is not None:
         return starting.start(model, entry, Path(recipe.start), recipe)
     return networks.initialize(entry.network, model, entry.parsed_arguments)
-
-
-def _optimizer(recipe: Recipe, steps: int) -> keras.Optimizer:
-    """The recipe's optimizer; `steps` is batches an epoch."""
-    settings, rate = recipe.optimizer, recipe.optimizer.learning_rate
-    if isinstance(recipe.schedule, Cosine):
-        total = steps * recipe.epochs
-        rise = round(total * recipe.schedule.warmup)
-        schedule = keras.optimizers.schedules.CosineDecay
-        falling = max(1, total - rise)
-        rate = schedule(rate / 20, falling, warmup_target=rate, warmup_steps=rise) if rise else schedule(rate, falling)
-    options: dict[str, Any] = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
-    options["global_clipnorm"] = settings.clip_norm
-    if settings.name == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **options)
-    if settings.name == "sgd":
-        return keras.optimizers.SGD(rate, settings.momentum, settings.nesterov, **options)
-    kind = keras.optimizers.Adam if settings.name == "adam" else keras.optimizers.RMSprop
-    return kind(rate, **options)
-
-
-def _rate(optimizer: keras.Optimizer) -> float:
-    """The learning rate now; over several devices it is more than float() takes."""
-    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
 
 
 @dataclass
@@ -224,6 +212,7 @@ class _Watch:
     best: Arrays
     progress: Progress
     pace: Pace
+    workers: Workers
 
     def begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """An epoch begins."""
@@ -238,17 +227,19 @@ class _Watch:
     def end(self, epoch: int, logs: dict[str, float]) -> None:
         """An epoch has ended with these means over its batches."""
         progress = self.progress
-        rate = _rate(self.model.optimizer)
+        rate = optimizers.rate(self.model.optimizer)
+        loss = self.workers.settle(self.model, logs["loss"])
         judged = self._judge()
         self._require_number(judged["loss"], f"the validation loss is {judged['loss']} after epoch {epoch + 1}")
         progress.epoch = epoch + 1
         scores = heads.scores(judged, self.targets)
-        losses = {"loss": logs["loss"], "val_loss": judged["loss"]}
+        losses = {"loss": loss, "val_loss": judged["loss"]}
         judged_by = {f"val_{name}": score for name, score in scores.items()}
         row = {"network": self.name, "epoch": progress.epoch, **losses, **judged_by, "learning_rate": rate}
         progress.history.append(row)
         self._decide(judged["loss"])
-        checkpoint.save(self.saved, self.model, self.best, progress)
+        if self.workers.chief:
+            checkpoint.save(self.saved, self.model, self.best, progress)
         self.say(self._line(row, scores, self.pace.seconds))
         self.model.stop_training = progress.finished
 
@@ -267,7 +258,8 @@ class _Watch:
         raw = [variable.numpy() for variable in variables] if averaged else []
         if averaged:
             self.model.optimizer.finalize_variable_values(variables)
-        judged: dict[str, float] = self.model.evaluate(self.judging, return_dict=True, verbose=0)
+        found: dict[str, float] = self.model.evaluate(self.judging, return_dict=True, verbose=0)
+        judged = dict(zip(found, map(float, self.workers.chiefs([*found.values()])), strict=True))
         if judged["loss"] < self.progress.best:
             self.best = self.model.get_weights()
         for variable, value in zip(variables, raw, strict=False):
@@ -283,7 +275,7 @@ class _Watch:
         progress.held = 0 if better else progress.held + 1
         if isinstance(schedule, Plateau) and progress.held >= schedule.patience:
             optimizer = self.model.optimizer
-            optimizer.learning_rate = max(_rate(optimizer) * schedule.factor, schedule.minimum)
+            optimizer.learning_rate = max(optimizers.rate(optimizer) * schedule.factor, schedule.minimum)
             progress.held = 0
         stop = progress.waited >= self.recipe.early_stopping.patience
         progress.finished = stop or progress.epoch == self.recipe.epochs
