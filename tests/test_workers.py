@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -164,7 +165,7 @@ def test_another_training_and_a_lost_worker_are_told() -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_train_as_one_does_and_go_on_when_the_chief_was_killed(
+def test_two_workers_train_as_one_does_and_go_on_when_the_chief_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -182,8 +183,8 @@ def test_two_workers_train_as_one_does_and_go_on_when_the_chief_was_killed(
     while not list(Path("store-chief").rglob("*.npz")):
         assert chief.poll() is None, told("chief")
         time.sleep(0.02)
-    chief.kill()
-    assert (chief.wait(), second.wait()) == (-9, 2)
+    chief.terminate()
+    assert (chief.wait(timeout=10), second.wait()) == (-signal.SIGTERM, 2)
     assert "another worker has stopped" in told("second")
 
     chief, second = start_both()
@@ -199,20 +200,41 @@ def test_two_workers_train_as_one_does_and_go_on_when_the_chief_was_killed(
         assert all(np.allclose(a, b, atol=1e-4) for a, b in zip(*both, strict=True))
 
 
+@pytest.mark.slow
+def test_a_worker_that_waits_for_the_others_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_params(SIDE)
+    write_pass(
+        Path("gates"), "shard", write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord",), rows=20, seed=1))
+    )
+    waiting = start("alone", both()[1])
+    while "waiting for all to be there" not in told("alone"):
+        assert waiting.poll() is None, told("alone")
+        time.sleep(0.1)
+    time.sleep(2)  # for TensorFlow to begin to wait
+    waiting.send_signal(signal.SIGINT)
+    assert waiting.wait(timeout=10) == -signal.SIGINT
+
+
 def weights(bundle: Path, target: str) -> list[np.ndarray]:
     file = next(file for file in read_card(bundle).networks if target in file.targets)
     found: list[np.ndarray] = load_network(bundle, file).get_weights()
     return found
 
 
-def start_both() -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
-    """The stage as two workers of this machine."""
+def both() -> list[dict[str, Any]]:
+    """TF_CONFIG of two workers of this machine."""
     with socket.socket() as first, socket.socket() as second:
         for found in (first, second):
             found.bind(("localhost", 0))
         machines = [f"localhost:{found.getsockname()[1]}" for found in (first, second)]
-    config = [{"cluster": {"worker": machines}, "task": {"type": "worker", "index": index}} for index in range(2)]
-    return start("chief", config[0]), start("second", config[1])
+    return [{"cluster": {"worker": machines}, "task": {"type": "worker", "index": index}} for index in range(2)]
+
+
+def start_both() -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+    """The stage as two workers of this machine."""
+    chief, second = both()
+    return start("chief", chief), start("second", second)
 
 
 def start(name: str, config: dict[str, Any]) -> subprocess.Popen[bytes]:

@@ -11,6 +11,7 @@ the chief: what it has at the start and what it judges holds for all.
 import dataclasses
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,7 +221,8 @@ def join(machines: Machines, say: Callable[[str], None]) -> Workers:
 
     say(f"worker {machines.index + 1} of {machines.count}: waiting for all to be there")
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        with _stopped_by_signals():
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise SettingsError(f"{TF_CONFIG}: {machines.address} cannot meet the others: {error.message}") from None
 
@@ -230,6 +232,19 @@ def join(machines: Machines, say: Callable[[str], None]) -> Workers:
 
     add = tf.function(lambda vector: strategy.run(of_replica, (vector,)), reduce_retracing=True, autograph=False)
     return Workers(machines.index, machines.count, add)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let Ctrl-C end the process while TensorFlow waits, when Python does not hear it; give SIGTERM, which TensorFlow
+    takes for itself, back afterwards."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _means(values: Sequence[Any], add: Add, count: int) -> list[Any]:
