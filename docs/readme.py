@@ -58,7 +58,7 @@ OTHERS = {  # what files without a docstring are
     "serving/device/": "the page that predicts in the browser, and what builds it",
     "serving/page/files/": "what browsers load of the web page: scripts, style, manifest, icons, samples",
     "serving/page/page.html": "the web page, as the template of its one Gradio component",
-    "models/teachers/": "what larger networks answer, for smaller ones to learn from",
+    "models/teachers/": "what networks answer, for others to learn from",
 }
 TABLES = {  # of metrics, by the name of their markers: the file, and what the figures are of
     "pretrained": ("models/pretrained/utkface/metrics.json", "UTKFace, `models/pretrained/utkface`"),
