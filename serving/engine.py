@@ -8,13 +8,15 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from faceline.faces.decoding import Pixels
-from faceline.learning.bundle import FaceAnswer, Framed, Predictor
+from faceline.learning.bundle import Framed, Predictor
 from serving.answers import PictureAnswer, picture_answer
 from serving.problems import ProblemError
 from serving.settings import ServeSettings
@@ -35,12 +37,17 @@ class _Job:
     future: Future[PictureAnswer] = field(default_factory=Future)
 
 
+_Found = tuple[_Job, Framed | Exception]  # the faces of the job's picture, or why it gets no answer
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
+
+
 class Engine:
     """Answers questions with the predictor that it has at the time.
 
     Args:
         predictor: of the bundle.
-        settings: `batch_pictures`, `batch_wait` and `max_faces`.
+        settings: `batch_pictures`, `batch_faces`, `batch_wait` and `max_faces`.
         observe: called with the number of pictures of each batch.
     """
 
@@ -83,7 +90,8 @@ class Engine:
 
     def _work(self) -> None:
         while batch := self._batch():
-            waiting = [job for job in batch if job.future.set_running_or_notify_cancel()]
+            # Who stops waiting from here on takes the question from the job, not from this list.
+            waiting = [(job, job.question) for job in batch if job.question]
             if waiting:
                 self._observe(len(waiting))
                 self._settle(waiting)
@@ -107,35 +115,56 @@ class Engine:
             batch.append(job)
         return batch
 
-    def _settle(self, batch: Sequence[_Job]) -> None:
-        """Answer a batch; one picture that makes it fail must not cost the others."""
-        try:
-            results = self._answers([job.question for job in batch if job.question])
-        except Exception as error:  # noqa: BLE001 - who asked is given it
-            if len(batch) > 1:
-                for job in batch:
-                    self._settle([job])
-            else:
-                batch[0].future.set_exception(error)
-            return
-        for job, result in zip(batch, results, strict=True):
-            if isinstance(result, ProblemError):
-                job.future.set_exception(result)
-            else:
-                job.future.set_result(result)
-
-    def _answers(self, questions: Sequence[Question]) -> list[PictureAnswer | ProblemError]:
+    def _settle(self, batch: Sequence[tuple[_Job, Question]]) -> None:
+        """Answer a batch, some faces at a time: who is first need not wait for all, nor for those who have given up."""
         predictor = self.predictor  # the same for the whole batch, whatever a reload does meanwhile
+        framed = _each(partial(self._framed, predictor), [question for _, question in batch])
+        for portion in _portions(zip([job for job, _ in batch], framed, strict=True), self._settings.batch_faces):
+            wanted = [(job, item) for job, item in portion if job.future.set_running_or_notify_cancel()]
+            fair = [item for _, item in wanted if isinstance(item, Framed)]
+            answers = iter(_each(partial(_answers, predictor), fair))
+            for job, item in wanted:
+                result = next(answers) if isinstance(item, Framed) else item
+                if isinstance(result, Exception):
+                    job.future.set_exception(result)
+                else:
+                    job.future.set_result(result)
+
+    def _framed(self, predictor: Predictor, questions: Sequence[Question]) -> list[Framed | ProblemError]:
+        """Each picture with the faces that are asked for; a problem where those are too many."""
         found = iter(predictor.find([question.picture for question in questions if not question.cropped]))
         framed = [predictor.whole(question.picture) if question.cropped else next(found) for question in questions]
-        most = self._settings.max_faces
         asked = [_largest(item) if question.largest else item for question, item in zip(questions, framed, strict=True)]
-        fair = [item for item in asked if len(item.faces) <= most]
-        answers: Iterator[list[FaceAnswer]] = iter(predictor.answer(fair))
-        return [
-            picture_answer(item, next(answers), predictor.card) if len(item.faces) <= most else _too_many(item, most)
-            for item in asked
-        ]
+        most = self._settings.max_faces
+        return [item if len(item.faces) <= most else _too_many(item, most) for item in asked]
+
+
+def _answers(predictor: Predictor, framed: Sequence[Framed]) -> list[PictureAnswer]:
+    return [
+        picture_answer(item, faces, predictor.card)
+        for item, faces in zip(framed, predictor.answer(framed), strict=True)
+    ]
+
+
+def _each(work: Callable[[Sequence[Asked]], Sequence[Given]], items: Sequence[Asked]) -> Sequence[Given | Exception]:
+    """What `work` gives for each of the items; where one makes it fail, its exception does not cost the others."""
+    try:
+        return work(items)
+    except Exception as error:  # noqa: BLE001 - who asked is given it
+        return [error] if len(items) == 1 else [given for item in items for given in _each(work, [item])]
+
+
+def _portions(batch: Iterable[_Found], faces: int) -> Iterator[list[_Found]]:
+    """A batch in parts of at most so many faces, or of one picture with more."""
+    portion, held = list[_Found](), 0
+    for job, item in batch:
+        more = len(item.faces) if isinstance(item, Framed) else 0
+        if portion and held + more > faces:
+            yield portion
+            portion, held = [], 0
+        portion.append((job, item))
+        held += more
+    yield portion
 
 
 def _largest(framed: Framed) -> Framed:

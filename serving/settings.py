@@ -31,7 +31,8 @@ class ServeSettings(Settings):
     # Of uploads held at a time, in all; a request whose next bytes find no room is turned away with 503.
     bytes_in_memory: Annotated[int, Field(validate_default=True)] = 256 * MEBIBYTE
     pixels_in_memory: Count = 100_000_000  # decoded at a time, in all; a picture waits until there is room
-    batch_pictures: Count = 32  # pictures that go through the networks together
+    batch_pictures: Count = 32  # pictures in which faces are looked for together
+    batch_faces: Count = 64  # faces that go through the networks together
     batch_wait: Annotated[float, Field(ge=0, le=1)] = 0.004  # seconds waited for pictures that are on their way
 
     upload_timeout: Seconds = 30.0  # seconds from a request's first byte to its last

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from faceline.faces.decoding import Pixels
 from faceline.faces.detection import Face
-from faceline.learning.bundle import Predictor
+from faceline.learning.bundle import FaceAnswer, Framed, Predictor
 from serving.answers import PictureAnswer
 from serving.app import create_app
 from serving.engine import Engine, Question
@@ -22,7 +22,7 @@ from serving.problems import ProblemError
 from serving.service import Service
 from serving.settings import ServeSettings
 from tests.serving import POISON, Held, encoded, held, served
-from tests.toy_bundle import write_toy_bundle
+from tests.toy_bundle import Finds, write_toy_bundle
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 Pool = concurrent.futures.ThreadPoolExecutor
@@ -60,6 +60,23 @@ def hold(client: TestClient, service: Service, pool: Pool) -> "concurrent.future
     first = pool.submit(ask, client, encoded())
     assert predictor.entered.wait(60)
     return first
+
+
+def together(
+    predictor: Predictor, questions: Sequence[Question], **settings: Any
+) -> list[PictureAnswer | BaseException]:
+    """What an engine gives for questions that come at once: answers, or what is raised."""
+    options = ServeSettings(bundle=Path("none"), batch_wait=1, batch_pictures=len(questions), **settings)
+    engine = Engine(predictor, options, lambda pictures: None)
+
+    async def at_once() -> list[PictureAnswer | BaseException]:
+        with engine.announced():
+            return await asyncio.gather(*map(engine.answer, questions), return_exceptions=True)
+
+    try:
+        return asyncio.run(at_once())
+    finally:
+        engine.close()
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -114,6 +131,74 @@ def test_a_batch_has_a_limit(bundle: Path, pool: Pool) -> None:
         held(service).go.set()
         assert all(other.result().status_code == 200 for other in [first, *others])
         assert held(service).batches[-4:] == [1, 3, 3, 1]
+
+
+class Answers(Predictor):
+    """A predictor with the toy detector, of two faces a picture, that says how many pictures it answers together."""
+
+    def __init__(self, path: Path):
+        super().__init__(path, Finds())
+        self.asked: list[int] = []
+
+    def answer(self, framed: Sequence[Framed]) -> list[list[FaceAnswer]]:
+        self.asked.append(len(framed))
+        if any(item.picture[0, 0, 0] == POISON for item in framed):
+            raise RuntimeError("poison")
+        return super().answer(framed)
+
+
+@pytest.mark.parametrize(
+    ("faces", "portions"), [(64, [5]), (10, [5]), (9, [4, 1]), (4, [2, 2, 1]), (3, [1] * 5), (1, [1] * 5)]
+)
+def test_no_more_faces_than_the_limit_go_through_the_networks_together(
+    bundle: Path, faces: int, portions: list[int]
+) -> None:
+    predictor = Answers(bundle)
+    questions = [Question(np.full((40, 60, 3), 50 + value, np.uint8)) for value in range(5)]
+    answers = together(predictor, questions, batch_faces=faces)
+    assert predictor.asked == portions
+    for question, answer in zip(questions, answers, strict=True):
+        (alone,) = together(predictor, [question])
+        assert isinstance(answer, PictureAnswer) and isinstance(alone, PictureAnswer)
+        assert close(answer.model_dump(), alone.model_dump())
+
+
+def test_faces_that_the_networks_fail_on_do_not_cost_the_others(bundle: Path) -> None:
+    questions = [Question(np.full((40, 60, 3), value, np.uint8)) for value in (99, POISON, 120)]
+    first, second, third = together(Answers(bundle), questions)
+    assert isinstance(second, RuntimeError)
+    assert isinstance(first, PictureAnswer) and isinstance(third, PictureAnswer)
+
+
+def test_the_first_of_a_batch_are_answered_before_its_rest_and_who_gives_up_is_left_out(bundle: Path) -> None:
+    """Or a batch that takes longer than anybody waits would be worked on in vain, and so would the next."""
+    going = threading.Event()
+
+    class Halts(Answers):
+        def answer(self, framed: Sequence[Framed]) -> list[list[FaceAnswer]]:
+            if self.asked:
+                going.wait(60)
+            return super().answer(framed)
+
+    predictor = Halts(bundle)
+    options = ServeSettings(bundle=bundle, batch_wait=1, batch_pictures=4, batch_faces=2)
+    engine = Engine(predictor, options, lambda pictures: None)
+
+    async def give_up_the_third() -> None:
+        with engine.announced():
+            asked = [
+                asyncio.ensure_future(engine.answer(Question(np.full((40, 60, 3), 50 + value, np.uint8))))
+                for value in range(4)
+            ]
+            await asked[0]
+        asked[2].cancel()
+        await asyncio.sleep(0)  # so that the engine's future is cancelled too
+        going.set()
+        await asyncio.gather(asked[1], asked[3])
+
+    asyncio.run(give_up_the_third())
+    engine.close()
+    assert predictor.asked == [1, 1, 0, 1]
 
 
 def test_a_picture_that_fails_does_not_cost_the_others(bundle: Path, pool: Pool) -> None:
@@ -218,10 +303,8 @@ def test_a_bundle_is_tried_before_it_answers_and_given_up_when_the_app_ends(bund
 
 
 def test_a_picture_with_too_many_faces_does_not_shift_the_answers_of_others(bundle: Path) -> None:
-    engine = Engine(Held(bundle), ServeSettings(bundle=bundle, max_faces=1), lambda pictures: None)
     noisy, blank = (Question(np.full((40, 60, 3), value, np.uint8)) for value in (99, 0))
-    refused, answered = engine._answers([noisy, blank])
-    engine.close()
+    refused, answered = together(Held(bundle), [noisy, blank], max_faces=1)
     assert isinstance(refused, ProblemError)
     assert isinstance(answered, PictureAnswer) and answered.faces == []
 
@@ -233,9 +316,7 @@ def test_the_largest_face_is_that_of_the_largest_area(bundle: Path) -> None:
         def detect(self, pictures: Sequence[Pixels]) -> list[list[Face]]:
             return [[wide, high, largest] for _ in pictures]
 
-    engine = Engine(Predictor(bundle, FindsThree()), ServeSettings(bundle=bundle), lambda pictures: None)
-    (answer,) = engine._answers([Question(np.full((40, 60, 3), 99, np.uint8), largest=True)])
-    engine.close()
+    (answer,) = together(Predictor(bundle, FindsThree()), [Question(np.full((40, 60, 3), 99, np.uint8), largest=True)])
     assert isinstance(answer, PictureAnswer)
     assert [(face.box.width, face.box.height) for face in answer.faces] == [(25, 25)]
 

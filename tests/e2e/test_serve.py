@@ -59,8 +59,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def picture(kind: str) -> bytes:
+    """A picture of four faces; the whole sample has 50."""
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(SAMPLE)).resize((320, 160)).save(buffer, kind)
+    Image.open(io.BytesIO(SAMPLE)).crop((0, 0, 192, 192)).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -145,7 +146,7 @@ def test_a_bundle_that_changes_is_taken_up_without_losing_a_request(tmp_path: Pa
 
 
 def test_sigterm_answers_what_is_under_way(tmp_path: Path) -> None:
-    files = [("pictures", SAMPLE)] * 16  # work for some seconds
+    files = [("pictures", picture("JPEG"))] * 16  # work for some seconds
     with serving(BUNDLE, tmp_path / "log") as (process, url), ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(httpx.post, f"{url}/predict/batch", files=files, timeout=WAIT) for _ in range(4)]
         # This question is itself the fifth.
