@@ -12,6 +12,7 @@ from faceline.errors import TrainingError
 from faceline.learning import rounding, training
 from faceline.learning.answering import load_network
 from faceline.learning.card import read_card
+from faceline.learning.keras_file import save_network
 from faceline.learning.recipe import Serving
 from tests.toy_bundle import write_toy_bundle
 from tests.toys import network, recipe, write_shards
@@ -47,9 +48,8 @@ def test_its_file_is_half_the_size_and_opens_without_this_project(tmp_path: Path
     maps = keras.layers.Conv2D(**WIDE)(keras.layers.Conv2D(**WIDE)(image))
     model = keras.Model(image, keras.layers.Dropout(0.5)(maps))
     rounding.round_weights(model, HALVED)
-    for name in ("whole.keras", "half.keras"):
-        model.save(tmp_path / name)
-    rounding.shrink(tmp_path / "half.keras", HALVED)
+    model.save(tmp_path / "whole.keras")
+    save_network(tmp_path / "half.keras", model, HALVED)
     sizes = [(tmp_path / name).stat().st_size for name in ("whole.keras", "half.keras")]
     assert sizes[0] - sizes[1] == pytest.approx(2 * model.count_params(), rel=0.05)
     assert same(keras.saving.load_model(tmp_path / "half.keras").get_weights(), model.get_weights())
@@ -70,8 +70,7 @@ def test_kernels_on_a_grid_are_packed_and_biases_keep_their_digits(tmp_path: Pat
     assert np.abs(found / step - np.rint(found / step)).max() < 0.01
     assert np.abs(kept - bias).max() < 0.0005
     for serving in (HALVED, PACKED):
-        model.save(tmp_path / "packed.keras")
-        rounding.shrink(tmp_path / "packed.keras", serving)
+        save_network(tmp_path / "packed.keras", model, serving)
         assert same(keras.saving.load_model(tmp_path / "packed.keras").get_weights(), model.get_weights())
         size = (tmp_path / "packed.keras").stat().st_size
         assert (size < 0.3 * 2 * model.count_params() + 10_000) is (serving is PACKED)

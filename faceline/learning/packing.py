@@ -6,8 +6,8 @@ from typing import Any
 
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.files import sha256_file, write_json
-from faceline.learning import rounding
 from faceline.learning.card import CARD, FORMAT, Card, Input, NamedRecipe, NetworkFile
+from faceline.learning.keras_file import save_network
 from faceline.learning.pixels import FORMULAS
 from faceline.learning.recipe import Recipe, recipe_digest
 from faceline.learning.training import Trained
@@ -23,8 +23,7 @@ def write_bundle(folder: Path, trained: Sequence[Trained], recipe: Recipe, *, na
     files = []
     for network in trained:
         path = folder / f"{network.name}.keras"
-        network.model.save(path)
-        rounding.shrink(path, recipe.serving)
+        save_network(path, network.model, recipe.serving)
         targets, parameters = network.settings.targets.names, network.model.count_params()
         files.append(NetworkFile(file=path.name, sha256=sha256_file(path), targets=targets, parameters=parameters))
     whole = Card(

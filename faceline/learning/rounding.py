@@ -11,8 +11,6 @@ the network answers from the file as it did when it was judged.
 """
 
 import io
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -22,7 +20,6 @@ import numpy as np
 from faceline.errors import TrainingError
 from faceline.learning.recipe import Serving
 
-WEIGHTS = "model.weights.h5"  # in the zip that a `.keras` file is
 HALF = np.finfo(np.float16)
 
 
@@ -45,31 +42,7 @@ def round_weights(model: keras.Model, serving: Serving) -> None:
         variable.assign(values.astype(np.float16).astype(np.float32))
 
 
-def shrink(path: Path, serving: Serving) -> None:
-    """Store the float32 weights of a `.keras` file as float16, packed where they are on a grid."""
-    if not serving.half_precision:
-        return
-    with zipfile.ZipFile(path) as archive:
-        members = {info: archive.read(info) for info in archive.infolist()}
-    # bzip2 sees the two bytes of a float16 as one letter of a small alphabet; deflate makes a fifth more of them.
-    packing = zipfile.ZIP_BZIP2 if serving.rounding else zipfile.ZIP_STORED
-    with zipfile.ZipFile(path, "w") as archive:
-        for info, data in members.items():
-            if info.filename == WEIGHTS:
-                archive.writestr(info, _halved(data), packing)
-            else:
-                archive.writestr(info, data)
-
-
-def _on_grid(values: np.ndarray, rounding: float) -> np.ndarray:
-    """The nearest multiples of a step, `rounding` of the values' root mean square."""
-    step = rounding * float(np.sqrt(np.mean(values**2, dtype=np.float64)))
-    if step < HALF.tiny:  # all but zero
-        return values
-    return np.asarray(np.rint(values / step) * step, np.float32)
-
-
-def _halved(data: bytes) -> bytes:
+def halved(data: bytes) -> bytes:
     """An HDF5 file with each dataset of float32 as float16."""
     written = io.BytesIO()
     with h5py.File(io.BytesIO(data), "r") as source, h5py.File(written, "w") as target:
@@ -85,3 +58,11 @@ def _halved(data: bytes) -> bytes:
         source.visititems(copy)
         target.attrs.update(source.attrs)
     return written.getvalue()
+
+
+def _on_grid(values: np.ndarray, rounding: float) -> np.ndarray:
+    """The nearest multiples of a step, `rounding` of the values' root mean square."""
+    step = rounding * float(np.sqrt(np.mean(values**2, dtype=np.float64)))
+    if step < HALF.tiny:  # all but zero
+        return values
+    return np.asarray(np.rint(values / step) * step, np.float32)
