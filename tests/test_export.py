@@ -67,7 +67,7 @@ def test_half_precision_makes_small_files_with_the_same_answers(tmp_path: Path, 
     bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=[wide], serving={"half_precision": True}), {})
     model = runtime.convert(answers.predictor_graph(bundle), half_precision=True)
     assert len(model) < 0.7 * 4 * read_card(bundle).networks[0].parameters
-    agreement.answers_apart(partial(runtime.ask, model), bundle, crops(5))
+    agreement.answers_apart(partial(runtime.ask, model), agreement.answers(bundle, crops(5)), crops(5))
 
 
 def test_rounded_weights_take_a_byte_each_in_onnx(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_rounded_weights_take_a_byte_each_in_onnx(tmp_path: Path) -> None:
     bundle = pack_toy_bundle(tmp_path / "bundle", settings, {})
     model = onnx_format.convert(answers.predictor_graph(bundle), half_precision=True)
     assert len(model) < 0.4 * 4 * read_card(bundle).networks[0].parameters
-    agreement.answers_apart(partial(onnx_format.ask, model), bundle, crops(5))
+    agreement.answers_apart(partial(onnx_format.ask, model), agreement.answers(bundle, crops(5)), crops(5))
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -187,11 +187,11 @@ def test_a_graph_that_answers_otherwise_leaves_nothing(tmp_path: Path, monkeypat
 
 
 def test_differences_that_are_no_numbers_and_answers_that_are_missing_are_told(tmp_path: Path) -> None:
-    bundle = write_toy_bundle(tmp_path / "bundle", "gender")
+    wanted = agreement.answers(write_toy_bundle(tmp_path / "bundle", "gender"), crops(2))
     with pytest.raises(ExportError, match="off by up to nan"):
-        agreement.answers_apart(lambda inputs: {"female_probability": np.full(len(inputs), np.nan)}, bundle, crops(2))
+        agreement.answers_apart(lambda inputs: {"female_probability": np.full(len(inputs), np.nan)}, wanted, crops(2))
     with pytest.raises(ExportError, match="gives age, not female_probability"):
-        agreement.answers_apart(lambda inputs: {"age": np.zeros(len(inputs))}, bundle, crops(2))
+        agreement.answers_apart(lambda inputs: {"age": np.zeros(len(inputs))}, wanted, crops(2))
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

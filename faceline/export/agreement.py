@@ -31,16 +31,20 @@ def rendered(count: int, size: int) -> np.ndarray:
     return np.concatenate([empty, *(np.asarray(take(_shot(number, size)))[None] for number in range(count))])
 
 
-def answers_apart(ask: Ask, bundle: Path, crops: np.ndarray) -> Differences:
-    """The largest difference of each answer for crops, from those of `CropPredictor`: years, or probability.
+def answers(bundle: Path, crops: np.ndarray) -> dict[str, np.ndarray]:
+    """What `CropPredictor` answers to crops, without what the bundle does not know."""
+    wanted = vars(CropPredictor(bundle).predict_crops(crops))
+    return {name: values for name, values in wanted.items() if values is not None and not np.isnan(values).all()}
+
+
+def answers_apart(ask: Ask, wanted: Mapping[str, np.ndarray], crops: np.ndarray) -> Differences:
+    """The largest difference of each answer for crops, from those `wanted`: years, or probability.
 
     Raises:
         ExportError: an answer is missing or another one too many, or a difference is above its bound.
     """
-    wanted = vars(CropPredictor(bundle).predict_crops(crops))
-    known = {name: values for name, values in wanted.items() if values is not None and not np.isnan(values).all()}
-    bounds = {name: YEARS if name.startswith("age") else PROBABILITY for name in known}
-    return _apart(known, _asked(ask, crops), bounds)
+    bounds = {name: YEARS if name.startswith("age") else PROBABILITY for name in wanted}
+    return _apart(wanted, _asked(ask, crops), bounds)
 
 
 def detection_apart(graph: Graph, ask: Ask, pictures: np.ndarray) -> Differences:

@@ -7,7 +7,7 @@ export.json                          inputs, outputs, labels, size and checksum 
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import product
@@ -76,6 +76,7 @@ def export(
     card = read_card(bundle)
     graphs = [predictor_graph(bundle), *(detector_graphs() if detector else ())]
     crops = agreement.rendered(check, card.crop.size)
+    wanted = agreement.answers(bundle, crops) if check else {}
     files: dict[str, Any] = {}
     differences: Differences = {}
     with atomic_directory(output) as folder:
@@ -86,7 +87,7 @@ def export(
             model = runtime.convert(graph, half)
             file.write_bytes(model)
             if check:
-                differences[file.name] = _apart(graph, file.name, partial(runtime.ask, model), bundle, crops)
+                differences[file.name] = _apart(graph, file.name, partial(runtime.ask, model), wanted, crops)
             files[file.name] = {**_signature(graph), "bytes": len(model), "sha256": sha256_file(file)}
             say(f"{output / file.name}: {len(model) / 1e6:.1f} MB{_worst(differences.get(file.name))}")
         shutil.copyfile(bundle / CARD, folder / CARD)
@@ -95,11 +96,13 @@ def export(
     return differences
 
 
-def _apart(graph: Graph, file: str, ask: agreement.Ask, bundle: Path, crops: np.ndarray) -> dict[str, float]:
-    """The differences of one file."""
+def _apart(
+    graph: Graph, file: str, ask: agreement.Ask, wanted: Mapping[str, np.ndarray], crops: np.ndarray
+) -> dict[str, float]:
+    """The differences of one file from what was made into it: of the predictor, from the bundle's answers `wanted`."""
     try:
         if graph.name == PREDICTOR:
-            return agreement.answers_apart(ask, bundle, crops)
+            return agreement.answers_apart(ask, wanted, crops)
         return agreement.detection_apart(graph, ask, crops)
     except ExportError as error:
         raise ExportError(f"{file} does not answer as it should: {error.message}") from None
