@@ -1,7 +1,8 @@
 """One thread that owns the detector and the networks, and answers the pictures of many requests together.
 
-While it is busy, pictures queue up; it then takes all that wait. When it is idle it starts at once, unless others are
-announced: those it waits for, a few milliseconds. So one client alone waits for nobody, and many share the networks.
+While it is busy, pictures queue up; it then takes all that wait, and gives the networks some of their faces at a time,
+so that the first need not wait for the last. When it is idle it starts at once, unless others are announced: those it
+waits for, a few milliseconds. So one client alone waits for nobody, and many share the networks.
 """
 
 import asyncio
