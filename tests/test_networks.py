@@ -15,7 +15,7 @@ from faceline.params import read_settings, section
 from tests.toys import network, recipe
 
 COUNTS = {"system-b-age": 31_716_033, "system-b-gender": 63_074_753, "system-d": 883_746}  # as their authors state
-NAMES = ("backbone", "compact", "facenet", "resnet34", "system_b", "system_c", "system_d", "system_e")
+NAMES = ("backbone", "compact", "facenet", "faceres", "resnet34", "system_b", "system_c", "system_d", "system_e")
 
 
 @pytest.mark.parametrize("name", section("recipes"))
