@@ -164,6 +164,17 @@ class EarlyStopping(Settings):
     patience: Annotated[int, Field(ge=1)]
 
 
+class HeadsFirst(Settings):
+    """What lies behind a pretrained network's pooled features learns before the rest (`faceline.learning.heads_first`).
+
+    AdamW, whose learning rate falls to zero along a cosine, on batches of the recipe's size.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.02
+
+
 class Distill(Settings):
     """A teacher whose answers the networks learn from as well as from the labels (`faceline.learning.distillation`)."""
 
@@ -208,6 +219,7 @@ class Recipe(Settings):
     scaling: Scaling = "symmetric"  # of pixels: -1 to 1, or whitened picture by picture, as FaceNet takes them
     augmentation: Augmentation = Augmentation()
     start: Annotated[str, Field(min_length=1)] | None = None  # a bundle's folder, from whose weights to go on
+    heads_first: HeadsFirst | None = None
     optimizer: OptimizerSettings
     schedule: Annotated[Constant | Plateau | Cosine, Field(discriminator="name")]
     batch_size: Annotated[int, Field(ge=1)]

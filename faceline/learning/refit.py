@@ -30,9 +30,18 @@ def require_room(model: keras.Model, entry: NetworkSettings, rows: int) -> None:
     for target, learner in entry.refit.learners.items():
         count = rows * len(oversampling.NAMES[target]) if isinstance(learner, Smote) else rows
         width = model.get_layer(target).input.shape[-1]
-        if count * width * 4 > LARGEST:
-            taken = f"{count:,} rows of {width:,} features take {count * width * 4 / 2**30:.1f} GiB"
-            raise SettingsError(f"{entry.name}: refit.{target}: {taken}; at most {LARGEST / 2**30:.0f} GiB are allowed")
+        require_memory(f"{entry.name}: refit.{target}", count, width)
+
+
+def require_memory(what: str, rows: int, width: int) -> None:
+    """Refuse features (rows, width), float32, that are larger than `LARGEST`; the error begins with `what` is for them.
+
+    Raises:
+        SettingsError: says how much they would take.
+    """
+    if rows * width * 4 > LARGEST:
+        taken = f"{rows:,} rows of {width:,} features take {rows * width * 4 / 2**30:.1f} GiB"
+        raise SettingsError(f"{what}: {taken}; at most {LARGEST / 2**30:.0f} GiB are allowed")
 
 
 def refit(

@@ -22,6 +22,7 @@ from faceline.learning import (
     checkpoint,
     devices,
     heads,
+    heads_first,
     inputs,
     mixup,
     networks,
@@ -70,7 +71,7 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
 
     Raises:
         SourceError: the shards hold no rows to train on or to validate with, or the recipe's teacher cannot be used.
-        SettingsError: a batch is larger than the set, or the bundle to start from does not fit.
+        SettingsError: a batch is larger than the set, or the bundle to start from or `heads_first` does not fit.
         TrainingError: a loss is no number any more, or another worker has stopped.
     """
     hardware = hardware or devices.choose(HardwareSettings(), recipe)
@@ -164,6 +165,9 @@ def _train_one(
         if said := _initialize(model, entry, recipe):
             say(f"{name}: {said}")
         best, progress = checkpoint.restore(saved, model)
+        if not progress.epoch:
+            heads_first.learn_heads(model, entry, recipe, learning, say)
+            best = model.get_weights()
         workers.begin(model, progress)
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged

@@ -36,11 +36,12 @@ class Arguments(Settings):
     """Where the weights come from, and what lies between the pooled features and the heads."""
 
     weights: Path | None = None  # faceres.bin of the package; None: random ones
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of the pooled features
+    hidden: Annotated[int, Field(ge=0, le=4096)] = 0  # units of a dense layer before the heads; 0: none
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of the pooled features, and of the dense layer
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
-    """The same 1,024 pooled features for every target."""
+    """The same features for every target: the 1,024 pooled ones, normalized, or what a dense layer makes of them."""
     from keras import layers
 
     def activated(x: "keras.KerasTensor") -> "keras.KerasTensor":
@@ -51,7 +52,10 @@ def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Argumen
         stride = 2 if number in HALVING else 1
         x = activated(layers.DepthwiseConv2D(3, stride, padding="same", name=f"conv_dw_{number}")(x))
         x = activated(layers.Conv2D(channels, 1, name=f"conv_pw_{number}")(x))
-    x = layers.Dropout(arguments.dropout)(layers.GlobalAveragePooling2D()(x))
+    x = layers.BatchNormalization()(layers.GlobalAveragePooling2D()(x))
+    x = layers.Dropout(arguments.dropout)(x)
+    if arguments.hidden:
+        x = layers.Dropout(arguments.dropout)(layers.Dense(arguments.hidden, activation="relu")(x))
     return dict.fromkeys(targets, x)
 
 

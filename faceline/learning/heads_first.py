@@ -1,0 +1,69 @@
+"""The heads of a pretrained network learned before the rest: on its pooled features, as they came.
+
+Heads that begin at random would push what the network knows out of it in the first steps: "linear probing, then
+fine-tuning", Kumar et al. 2022, https://arxiv.org/abs/2202.10054. The features are those of the training pictures as
+they are served, unvaried; they are all that is held in memory.
+"""
+
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from faceline.errors import SettingsError
+from faceline.learning.inputs import Subset
+from faceline.learning.losses import loss
+from faceline.learning.recipe import NetworkSettings, Recipe
+from faceline.learning.refit import extract, require_memory
+
+
+def learn_heads(
+    model: keras.Model, entry: NetworkSettings, recipe: Recipe, train: Subset, say: Callable[[str], None]
+) -> None:
+    """Train all that lies behind the pooled features of `model`, in place, on labels alone, as `heads_first` says.
+
+    Args:
+        say: is told one line.
+
+    Raises:
+        SettingsError: the network pools no maps, or its features would not fit into memory.
+    """
+    settings = recipe.heads_first
+    if settings is None:
+        return
+    begun = time.monotonic()
+    pooled = _pooled(model, entry.name)
+    require_memory(f"{entry.name}: heads_first", train.rows, pooled.shape[-1])
+    features, labels = extract(keras.Model(model.input, pooled), recipe, train, entry.targets.names)
+    known = {target: ~np.isnan(values) for target, values in labels.items()}
+    chosen = {target: getattr(entry.targets, target) for target in labels}
+    behind = keras.Model(pooled, model.output)
+    falling = keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate, settings.epochs * -(-train.rows // recipe.batch_size)
+    )
+    behind.compile(
+        optimizer=keras.optimizers.AdamW(falling, weight_decay=settings.weight_decay),
+        loss={target: loss(head) for target, head in chosen.items()},
+        loss_weights={target: head.weight for target, head in chosen.items()},
+    )
+    behind.fit(
+        features,
+        {target: np.where(known[target], values, 0)[:, None] for target, values in labels.items()},
+        sample_weight={target: rows.astype(np.float32) for target, rows in known.items()},
+        batch_size=recipe.batch_size,
+        epochs=settings.epochs,
+        verbose=0,
+    )
+    count = sum(weight.numpy().size for weight in behind.trainable_variables)
+    say(
+        f"{entry.name}: {count:,} parameters behind the pooled features learned first, {time.monotonic() - begun:.0f} s"
+    )
+
+
+def _pooled(model: keras.Model, name: str) -> keras.KerasTensor:
+    """The features (batch, n) of the last layer that pools whole maps."""
+    found = [layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
+    if not found:
+        raise SettingsError(f"{name}: heads_first: the network pools no maps; it is for networks that do")
+    return found[-1].output
