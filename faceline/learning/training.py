@@ -167,7 +167,6 @@ def _train_one(
         best, progress = checkpoint.restore(saved, model)
         if not progress.epoch:
             heads_first.learn_heads(model, entry, recipe, learning, say)
-            best = model.get_weights()
         workers.begin(model, progress)
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged
