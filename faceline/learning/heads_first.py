@@ -5,6 +5,7 @@ fine-tuning", Kumar et al. 2022, https://arxiv.org/abs/2202.10054. The features 
 they are served, unvaried; they are all that is held in memory.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,8 @@ from faceline.learning.inputs import Subset
 from faceline.learning.losses import loss
 from faceline.learning.recipe import NetworkSettings, Recipe
 from faceline.learning.refit import extract, require_memory
+
+Columns = dict[str, np.ndarray]  # of rows, by target
 
 
 def learn_heads(
@@ -39,26 +42,45 @@ def learn_heads(
     known = {target: ~np.isnan(values) for target, values in labels.items()}
     chosen = {target: getattr(entry.targets, target) for target in labels}
     behind = keras.Model(pooled, model.output)
-    falling = keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate, settings.epochs * -(-train.rows // recipe.batch_size)
-    )
+    given = {target: np.where(known[target], values, 0)[:, None] for target, values in labels.items()}
+    weights = {target: rows.astype(np.float32) for target, rows in known.items()}
+    batches = _Batches(features, given, weights, recipe.batch_size, recipe.seed)
+    falling = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * len(batches))
     behind.compile(
         optimizer=keras.optimizers.AdamW(falling, weight_decay=settings.weight_decay),
         loss={target: loss(head) for target, head in chosen.items()},
         loss_weights={target: head.weight for target, head in chosen.items()},
+        jit_compile=False,
     )
-    behind.fit(
-        features,
-        {target: np.where(known[target], values, 0)[:, None] for target, values in labels.items()},
-        sample_weight={target: rows.astype(np.float32) for target, rows in known.items()},
-        batch_size=recipe.batch_size,
-        epochs=settings.epochs,
-        verbose=0,
-    )
+    behind.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0)
     count = sum(weight.numpy().size for weight in behind.trainable_variables)
     say(
         f"{entry.name}: {count:,} parameters behind the pooled features learned first, {time.monotonic() - begun:.0f} s"
     )
+
+
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types
+    """Features with labels and the weights of these, in another order each epoch, by the seed alone."""
+
+    def __init__(self, features: np.ndarray, labels: Columns, weights: Columns, size: int, seed: int):
+        super().__init__()
+        self._features, self._labels, self._weights, self._size = features, labels, weights, size
+        self._random = np.random.default_rng(seed)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._features) / self._size)
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, Columns, Columns]:
+        rows = self._order[number * self._size : (number + 1) * self._size]
+        labels, weights = (
+            {target: values[rows] for target, values in of.items()} for of in (self._labels, self._weights)
+        )
+        return self._features[rows], labels, weights
+
+    def on_epoch_end(self) -> None:
+        """Put the rows into another order."""
+        self._order = self._random.permutation(len(self._features))
 
 
 def _pooled(model: keras.Model, name: str) -> keras.KerasTensor:
