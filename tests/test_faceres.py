@@ -107,6 +107,9 @@ def test_random_weights_are_left_as_they_are() -> None:
 def test_pooled_features_are_normalized_and_a_dense_layer_is_shared_by_the_heads() -> None:
     plain, _ = built()
     assert plain.output["age"].shape == (None, 1024)
+    pooling, normalization = plain.layers[-3:-1]  # dropout is last
+    assert isinstance(pooling, keras.layers.GlobalAveragePooling2D)
+    assert isinstance(normalization, keras.layers.BatchNormalization)
     model, _ = built(hidden=8)
     assert model.count_params() - plain.count_params() == 1024 * 8 + 8
     assert model.output["age"].shape == (None, 8)
