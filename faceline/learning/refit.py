@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from faceline.errors import SettingsError
 from faceline.learning import forest, inputs, oversampling
@@ -81,10 +82,11 @@ def extract(
     """What `network` answers for the pictures of a subset, float32 (n, d); labels (n,), NaN where one is missing."""
     features = np.empty((subset.rows, network.output_shape[-1]), np.float32)
     labels = {target: np.empty(subset.rows, np.float32) for target in targets}
+    answer = tf.function(lambda pictures: network(pictures, training=False), reduce_retracing=True)
     start = 0
     for pictures, given, weights in inputs.judging(subset, recipe, targets):
         rows = slice(start, start + len(pictures))
-        features[rows] = network.predict_on_batch(pictures)
+        features[rows] = answer(pictures).numpy()  # Keras's predict has XLA compile it, once for each batch size
         for target in targets:
             labels[target][rows] = np.where(weights[target] > 0, given[target][:, 0], np.nan)
         start = rows.stop
