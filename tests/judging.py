@@ -27,7 +27,7 @@ LIMITS: dict[str, dict[str, Any]] = {
         "share_tolerance": 0.1,
     },
     "shard": {"min_rows": 10, "labels": LABELS},
-    "train": {"min_fall": 0.05},
+    "train": {"min_fall": 0.05, "packed_tolerance": 0.1},
     "evaluate": {
         "min_rows": 50,
         "floors": {"gender_accuracy": 0.8},

@@ -21,10 +21,9 @@ from tests.judging import LIMITS, failures, judge
 class FakePredictor:
     """Answers as told; its crops have 8 pixels a side."""
 
-    card = SimpleNamespace(crop=SimpleNamespace(size=8))
-
-    def __init__(self, answers: Answers):
+    def __init__(self, answers: Answers, validation: dict[str, Any]):
         self.answers = answers
+        self.card = SimpleNamespace(crop=SimpleNamespace(size=8), validation=validation)
 
     def predict_crops(self, crops: np.ndarray) -> Answers:
         assert crops.shape == (1, 8, 8, 3)
@@ -40,8 +39,13 @@ def answers(**changes: Any) -> Answers:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the bundle load as a fake with these answers."""
-    return lambda given: monkeypatch.setattr(answering, "CropPredictor", lambda path: FakePredictor(given))
+    """Let the bundle load as a fake with these answers, and this validation in its card."""
+
+    def load(given: Answers, **validation: Any) -> None:
+        fake = FakePredictor(given, {"rows": 60, **validation})
+        monkeypatch.setattr(answering, "CropPredictor", lambda path: fake)
+
+    return load
 
 
 def test_a_good_training_passes(good: World, loads: Any) -> None:
@@ -110,6 +114,21 @@ def test_any_failure_to_load_is_named(good: World, monkeypatch: pytest.MonkeyPat
 def test_an_impossible_answer_stops(good: World, loads: Any, change: dict[str, Any], column: str) -> None:
     loads(answers(**change))
     assert set(failures(judge(good, "train"))) == {("answers for a blank crop", column)}
+
+
+@pytest.mark.parametrize(
+    ("mae", "accuracy", "failed"),
+    [(4.3, 0.82, []), (4.5, 0.9, ["age"]), (3.0, 0.8, ["gender"]), (None, 0.9, [])],
+)
+def test_a_bundle_that_answers_worse_than_its_networks_learnt_stops(
+    made: World, loads: Any, mae: float | None, accuracy: float, failed: list[str]
+) -> None:
+    history = pd.read_csv(made / "history.csv")  # three epochs of a network for age, then of one for gender
+    history["val_age_mae"] = [9.0, 5.0, 4.0, *[np.nan] * 3]  # the last is the best, by val_loss
+    history["val_gender_accuracy"] = [*[np.nan] * 3, 0.95, 0.8, 0.9]
+    history.to_csv(made / "history.csv", index=False)
+    loads(answers(), age={"mae": mae}, gender={"accuracy": accuracy})
+    assert failures(judge(made, "train")) == ({("packed", "worse"): failed} if failed else {})
 
 
 def test_a_good_model_passes(good: World) -> None:

@@ -76,6 +76,17 @@ def test_kernels_on_a_grid_are_packed_and_biases_keep_their_digits(tmp_path: Pat
         assert (size < 0.3 * 2 * model.count_params() + 10_000) is (serving is PACKED)
 
 
+@pytest.mark.parametrize(
+    "layer", [keras.layers.DepthwiseConv2D(3), keras.layers.Conv2D(8, 3)], ids=["depthwise", "first"]
+)
+def test_a_kernel_whose_outputs_add_up_few_products_keeps_its_digits(layer: keras.layers.Layer) -> None:
+    model = keras.Sequential([keras.Input((16, 16, 3)), layer])
+    small = [np.where(np.arange(values.size).reshape(values.shape) % 2, 1.0, 0.002) for values in layer.get_weights()]
+    layer.set_weights(small)
+    rounding.round_weights(model, PACKED)
+    assert same(layer.get_weights(), rounded([values.astype(np.float32) for values in small]))
+
+
 def test_a_kernel_of_zeros_stays_so() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_initializer="zeros")])
     rounding.round_weights(model, PACKED)

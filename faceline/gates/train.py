@@ -1,9 +1,9 @@
-"""The gate of models/bundle: the training learnt something, and what it left loads and answers."""
+"""The gate of models/bundle: the training learnt something, and what it left loads and answers as well as it learnt."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from faceline.params import Settings
 if TYPE_CHECKING:  # the bundle imports TensorFlow, which who reads these settings need not wait for
     from faceline.learning.answering import Answers, CropPredictor
 
+METRICS = {"age": "mae", "gender": "accuracy", "race": "accuracy"}
 NUMBERS = ["loss", "val_loss", "learning_rate"]
 LARGEST = sys.float_info.max  # what is above is not finite
 GREY = 128  # level of every pixel of the blank crop
@@ -27,6 +28,7 @@ class Limits(Settings):
     """Thresholds of the train gate."""
 
     min_fall: Share  # of the validation loss, from the first epoch to the best, relative to the first
+    packed_tolerance: Share  # by which the bundle may answer worse than its networks at their best epochs, relative
 
 
 def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
@@ -41,6 +43,7 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
     loads = [rows(1, 1, why="there is a bundle"), absent("problem", why="evaluation and serving load it")]
     yield Judged("bundle", frame, "bundle", loads, essential=True)
     if predictor:
+        yield packed(history, predictor.card.validation, limits)
         size = predictor.card.crop.size
         yield blank(predictor.predict_crops(np.full((1, size, size, 3), GREY, np.uint8)))
 
@@ -82,6 +85,27 @@ def _load(bundle: Path) -> "tuple[CropPredictor | None, str | None]":
         return CropPredictor(bundle), None
     except (FacelineError, OSError, ValueError) as error:
         return None, " ".join(str(error).split())
+
+
+def packed(history: pd.DataFrame, validation: Mapping[str, Any], limits: Limits) -> Judged:
+    """Whether the bundle answers the validation shard as well as its networks did: rounding or new heads may spoil it.
+
+    Args:
+        history: a row an epoch, as in history.csv.
+        validation: what the bundle's card says of the same rows.
+    """
+    finite = history.dropna(subset=["val_loss"])
+    best = finite.loc[finite.groupby("network")["val_loss"].idxmin()]
+    rows = []
+    for target, metric in METRICS.items():
+        learnt, answered = best.get(f"val_{target}_{metric}"), validation.get(target, {}).get(metric)
+        if learnt is None or answered is None or not learnt.mean() > 0:  # no such head, or no labels
+            continue
+        change = answered / learnt.mean() - 1
+        rows.append({"target": target, "worse": change if metric == "mae" else -change})
+    frame = pd.DataFrame(rows, columns=["target", "worse"])
+    why = "what was done to the networks after their training must not spoil them"
+    return Judged("packed", frame, "target", [between("worse", None, limits.packed_tolerance, why=why)])
 
 
 def blank(answers: "Answers") -> Judged:

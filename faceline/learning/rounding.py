@@ -21,6 +21,7 @@ from faceline.errors import TrainingError
 from faceline.learning.recipe import Serving
 
 HALF = np.finfo(np.float16)
+FEWEST = 64  # weights of a kernel that each of its outputs adds up; see `_adds_up_few`
 
 
 def round_weights(model: keras.Model, serving: Serving) -> None:
@@ -37,7 +38,8 @@ def round_weights(model: keras.Model, serving: Serving) -> None:
         if largest > float(HALF.max):
             told = f"{variable.path} has a weight of {largest:g}, and float16 ends at 65504"
             raise TrainingError(f"{model.name}: {told}; set serving.half_precision to false")
-        if serving.rounding and values.ndim > 1:  # biases and normalizations weigh little and need all their digits
+        # Biases and normalizations weigh little and need all their digits, too.
+        if serving.rounding and values.ndim > 1 and not _adds_up_few(values):
             values = _on_grid(values, serving.rounding)
         variable.assign(values.astype(np.float16).astype(np.float32))
 
@@ -58,6 +60,16 @@ def halved(data: bytes) -> bytes:
         source.visititems(copy)
         target.attrs.update(source.attrs)
     return written.getvalue()
+
+
+def _adds_up_few(kernel: np.ndarray) -> bool:
+    """Whether each output adds up so few products that errors of rounding don't cancel: depthwise and first kernels.
+
+    Those weigh little. One step for all of a depthwise kernel would round whole channels to nothing: in FaceRes some
+    are 300 times smaller than the rest.
+    """
+    depthwise = kernel.ndim == 4 and kernel.shape[-1] == 1  # height, width, channel, 1
+    return depthwise or int(np.prod(kernel.shape[:-1])) < FEWEST
 
 
 def _on_grid(values: np.ndarray, rounding: float) -> np.ndarray:
