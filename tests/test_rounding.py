@@ -77,14 +77,16 @@ def test_kernels_on_a_grid_are_packed_and_biases_keep_their_digits(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "layer", [keras.layers.DepthwiseConv2D(3), keras.layers.Conv2D(8, 3)], ids=["depthwise", "first"]
+    ("channels", "layer"),
+    [(32, keras.layers.DepthwiseConv2D(3)), (3, keras.layers.Conv2D(8, 3))],
+    ids=["depthwise", "of three channels"],
 )
-def test_a_kernel_whose_outputs_add_up_few_products_keeps_its_digits(layer: keras.layers.Layer) -> None:
-    model = keras.Sequential([keras.Input((16, 16, 3)), layer])
-    small = [np.where(np.arange(values.size).reshape(values.shape) % 2, 1.0, 0.002) for values in layer.get_weights()]
-    layer.set_weights(small)
+def test_a_kernel_whose_outputs_add_up_few_products_keeps_its_digits(channels: int, layer: keras.layers.Layer) -> None:
+    model = keras.Sequential([keras.Input((16, 16, channels)), layer])
+    faint = [np.where(np.arange(values.size).reshape(values.shape) % 2, 1.0, 0.002) for values in layer.get_weights()]
+    layer.set_weights(faint)
     rounding.round_weights(model, PACKED)
-    assert same(layer.get_weights(), rounded([values.astype(np.float32) for values in small]))
+    assert same(layer.get_weights(), rounded([values.astype(np.float32) for values in faint]))
 
 
 def test_a_kernel_of_zeros_stays_so() -> None:
