@@ -45,19 +45,19 @@ def fused(model: keras.Model) -> keras.Model:
         replaced = FusedBatchNormalization if _can_be_fused(layer) else type(layer)
         return replaced.from_config(layer.get_config())
 
-    if not any(map(_can_be_fused, _layers(model))):
+    if not any(map(_can_be_fused, layers(model))):
         return model
     same = keras.models.clone_model(model, clone_function=swapped, recursive=True)
     same.set_weights(model.get_weights())
     return same
 
 
-def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """All layers, those of networks within the network too."""
     for layer in model.layers:
         yield layer
         if isinstance(layer, keras.Model):
-            yield from _layers(layer)
+            yield from layers(layer)
 
 
 def _can_be_fused(layer: keras.layers.Layer) -> bool:

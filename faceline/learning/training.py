@@ -1,8 +1,8 @@
 """Training the networks of a recipe on shards, resumably.
 
-After each epoch the network is judged on the validation shard, with the moving average of its weights where the recipe
-keeps one. The weights with the lowest validation loss are what a training gives, with the heads that the recipe wants
-learned anew on them (`refit`).
+After each epoch the network is judged on the validation shard, with the moving average of its weights (`averaging`)
+where the recipe keeps one. The weights with the lowest validation loss are what a training gives, with the heads that
+the recipe wants learned anew on them (`refit`).
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from faceline.datasets.records import MANIFEST
 from faceline.errors import TrainingError
 from faceline.files import digest, sha256_file
 from faceline.learning import (
+    averaging,
     checkpoint,
     devices,
     heads,
@@ -171,7 +172,8 @@ def _train_one(
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged
     pace = Pace(name, recipe.epochs, steps, recipe.batch_size, say)
-    watch = _Watch(name, names, recipe, model, judged, saved, say, best, progress, pace, workers)
+    own = _own_statistics(entry, recipe, learning) if recipe.optimizer.ema_momentum is not None else None
+    watch = _Watch(name, names, recipe, model, judged, own, saved, say, best, progress, pace, workers)
     if not progress.finished:
         trained = sum(variable.numpy().size for variable in model.trainable_variables)
         say(f"{name}: {model.count_params():,} parameters, {trained:,} of them trained")
@@ -201,6 +203,12 @@ def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> s
     return networks.initialize(entry.network, model, entry.parsed_arguments)
 
 
+def _own_statistics(entry: NetworkSettings, recipe: Recipe, learning: Subset) -> averaging.OwnStatistics:
+    """What gives averaged weights their own statistics, from pictures of the training set as they are served."""
+    batches = inputs.judging(learning, recipe, entry.targets.names).take(math.ceil(averaging.ROWS / recipe.batch_size))
+    return averaging.OwnStatistics(build(entry, recipe), batches.map(lambda pictures, labels, weights: pictures))
+
+
 @dataclass
 class _Watch:
     """What happens between steps and epochs: judging, keeping the best, the learning rate, stopping, the checkpoint."""
@@ -210,6 +218,7 @@ class _Watch:
     recipe: Recipe
     model: keras.Model
     judging: tf.data.Dataset
+    averaged: averaging.OwnStatistics | None  # where the recipe keeps a moving average of the weights
     saved: Path
     say: Say
     best: Arrays
@@ -256,17 +265,16 @@ class _Watch:
 
     def _judge(self) -> dict[str, float]:
         """Loss and metrics on the validation shard; the weights that did best are kept."""
-        averaged = self.recipe.optimizer.ema_momentum is not None
-        variables = self.model.trainable_variables
-        raw = [variable.numpy() for variable in variables] if averaged else []
-        if averaged:
-            self.model.optimizer.finalize_variable_values(variables)
+        if self.averaged:
+            as_they_go = self.model.get_weights()
+            self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+            self.model.set_weights(self.averaged.of(self.model.get_weights()))
         found: dict[str, float] = self.model.evaluate(self.judging, return_dict=True, verbose=0)
         judged = dict(zip(found, map(float, self.workers.chiefs([*found.values()])), strict=True))
         if judged["loss"] < self.progress.best:
             self.best = self.model.get_weights()
-        for variable, value in zip(variables, raw, strict=False):
-            variable.assign(value)
+        if self.averaged:
+            self.model.set_weights(as_they_go)
         return judged
 
     def _decide(self, loss: float) -> None:
