@@ -44,9 +44,13 @@ def built_toy(toys: tuple[Project, Project], tmp_path: Path) -> Path:
     return toys[1].copy(tmp_path / "toy").root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_api() -> Iterator[str]:
-    """The API of a Prefect server of the session's own, with an empty database; its start takes 20 s."""
+    """The API of a Prefect server of the file's own, with an empty database; its start takes 20 s.
+
+    It ends with the file: its client's thread draws from Python's random numbers now and then, as it keeps its
+    connection alive, and a training that is seeded in another file's test would come out differently.
+    """
     from prefect.settings import get_current_settings
     from prefect.testing.utilities import prefect_test_harness
 
