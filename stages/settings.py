@@ -116,7 +116,10 @@ def main(raw: Path, teachers: Path, output: Path) -> None:
     taught_by = teacher_digest(recipe, name, teachers)
     with atomic_directory(output) as folder:
         (folder / "checked").write_text("every setting is allowed\n", encoding="utf-8")
-        digests = {entry.name: networks.digest(entry.network, entry.parsed_arguments) for entry in recipe.networks}
+        digests = {
+            member.name: networks.digest(member.settings.network, member.settings.parsed_arguments)
+            for member in recipe.all_members
+        }
         write_json(folder / "network.json", digests | taught_by | file_digests(recipe))
     click.echo(f"dataset {dataset}, recipe {name}: every setting is allowed")
 

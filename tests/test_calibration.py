@@ -31,7 +31,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def untrained(settings: Recipe) -> list[Trained]:
-    return [Trained(entry, build(entry, settings), []) for entry in settings.networks]
+    return [Trained(entry.name, entry, build(entry, settings), []) for entry in settings.networks]
 
 
 def drawn(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

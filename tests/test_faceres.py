@@ -26,7 +26,7 @@ def built(**arguments: Any) -> tuple[keras.Model, faceres.Arguments]:
     return keras.Model(image, faceres.build(image, ("age", "race"), settings)), settings
 
 
-def write(path: Path) -> list[np.ndarray]:
+def write(path: Path, kind: str = "<f2") -> list[np.ndarray]:
     """A file in the layout of faceres.bin, of random values; the arrays of its convolutions, in its order."""
     random, arrays = np.random.default_rng(1), []
 
@@ -42,8 +42,8 @@ def write(path: Path) -> list[np.ndarray]:
         layer(1, 1, into, out, into=into, channels=out)
     values = [*(random.normal(size=size) for size in HEADS), *arrays]
     axes = np.array([1, 2], np.int32).tobytes()
-    path.write_bytes(b"".join(value.astype("<f2").tobytes() for value in values) + axes)
-    return [array.astype("<f2").astype(np.float32) for array in arrays]
+    path.write_bytes(b"".join(value.astype(kind).tobytes() for value in values) + axes)
+    return [array.astype(kind).astype(np.float32) for array in arrays]
 
 
 def original(pictures: np.ndarray, arrays: list[np.ndarray]) -> np.ndarray:
@@ -65,9 +65,10 @@ def original(pictures: np.ndarray, arrays: list[np.ndarray]) -> np.ndarray:
     return tf.reduce_mean(x, (1, 2)).numpy()
 
 
-def test_pooled_features_are_those_of_the_layers_in_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["<f2", "<f4"])
+def test_pooled_features_are_those_of_the_layers_in_the_file(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "faceres.bin"
-    arrays = write(path)
+    arrays = write(path, kind)
     model, settings = built(weights=path)
     assert faceres.initialize(model, settings) == f"starts from the weights in {path}"
     pictures = np.random.default_rng(2).uniform(0, 255, (4, SIDE, SIDE, 3)).astype(np.float32)
@@ -86,7 +87,8 @@ def test_a_file_of_another_size_or_with_values_that_are_not_finite_is_refused(tm
     before = model.get_weights()
     path.write_bytes(whole[:-1])
     with pytest.raises(
-        WeightsError, match=r"faceres.bin has 6,978,813 bytes; expected the 6,978,814 of faceres.bin in"
+        WeightsError,
+        match=r"faceres.bin has 6,978,813 bytes; expected the 6,978,814 of faceres.bin in .* or the 13,957,620 of",
     ):
         faceres.initialize(model, settings)
     path.write_bytes(np.array([np.inf], "<f2").tobytes() + whole[2:])

@@ -13,17 +13,20 @@ from faceline.files import read_json, write_json
 from faceline.gates.evaluate import Limits
 from faceline.learning import answering
 from faceline.learning.answering import Answers
+from faceline.learning.recipe import Recipe
 from faceline.params import parse_settings
 from tests.builders import World, spoil, summarize_predictions
 from tests.judging import LIMITS, failures, judge
+from tests.toys import recipe
 
 
 class FakePredictor:
     """Answers as told; its crops have 8 pixels a side."""
 
-    def __init__(self, answers: Answers, validation: dict[str, Any]):
+    def __init__(self, answers: Answers, validation: dict[str, Any], settings: Recipe):
         self.answers = answers
-        self.card = SimpleNamespace(crop=SimpleNamespace(size=8), validation=validation)
+        named = SimpleNamespace(settings=settings)
+        self.card = SimpleNamespace(crop=SimpleNamespace(size=8), validation=validation, recipe=named)
 
     def predict_crops(self, crops: np.ndarray) -> Answers:
         assert crops.shape == (1, 8, 8, 3)
@@ -39,10 +42,10 @@ def answers(**changes: Any) -> Answers:
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let the bundle load as a fake with these answers, and this validation in its card."""
+    """Let the bundle load as a fake with these answers, and this validation and these settings in its card."""
 
-    def load(given: Answers, **validation: Any) -> None:
-        fake = FakePredictor(given, {"rows": 60, **validation})
+    def load(given: Answers, settings: Recipe | None = None, **validation: Any) -> None:
+        fake = FakePredictor(given, {"rows": 60, **validation}, settings or recipe())
         monkeypatch.setattr(answering, "CropPredictor", lambda path: fake)
 
     return load
@@ -74,6 +77,16 @@ def test_train_names_every_fault_of_the_history(made: World, loads: Any) -> None
         ("networks", "size"): ["gender"],
         ("networks", "fall"): ["gender"],
     }
+
+
+@pytest.mark.parametrize("changes", [{"heads_first": {"epochs": 2, "learning_rate": 0.001}}, {"start": "bundle"}])
+def test_a_network_that_knew_its_targets_before_need_not_fall(made: World, loads: Any, changes: dict[str, Any]) -> None:
+    history = pd.read_csv(made / "history.csv").assign(val_loss=2.0)
+    history.to_csv(made / "history.csv", index=False)
+    loads(answers())
+    assert failures(judge(made, "train")) == {("networks", "fall"): ["age", "gender"]}
+    loads(answers(), recipe(**changes))
+    assert judge(made, "train").success
 
 
 def test_a_history_without_a_column_or_an_epoch_stops(made: World, loads: Any) -> None:

@@ -98,9 +98,26 @@ def test_a_wrong_network_is_named_with_what_is_allowed(changes: dict[str, Any], 
     assert message in caught.value.message
 
 
-def test_a_target_has_one_network() -> None:
-    with pytest.raises(SettingsError, match="each target has one network; age, gender, race has several"):
+def test_networks_of_one_target_differ_but_for_its_head() -> None:
+    with pytest.raises(SettingsError, match="two networks are the same; `members` trains them more than once"):
         recipe(networks=[network(), network()])
+    wider = {**network("age"), "arguments": {"width": 4}}
+    found = recipe(networks=[network("age", "gender"), wider, network("age")], members=2).all_members
+    assert [(member.name, member.number) for member in found] == [
+        ("compact-age-gender", 1),
+        ("compact-age", 1),
+        ("compact-age-2", 1),
+        ("compact-age-gender-2", 2),
+        ("compact-age-3", 2),
+        ("compact-age-4", 2),
+    ]
+    others = [
+        {**wider, "targets": {"age": {"loss": "mae"}}},
+        {**wider, "refit": {"age": {"learner": "forest"}}},
+    ]
+    for other in others:
+        with pytest.raises(SettingsError, match="the networks of age answer together, so their heads must be the same"):
+            recipe(networks=[network(), other])
 
 
 def test_shared_parts_are_no_networks() -> None:

@@ -38,9 +38,7 @@ def pack_toy_bundle(folder: Path, settings: Recipe, temperatures: dict[str, floa
     folder.mkdir()
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
     networks = [
-        Trained(entry, build(entry, settings), [], member)
-        for member in range(1, settings.members + 1)
-        for entry in settings.networks
+        Trained(member.name, member.settings, build(member.settings, settings), []) for member in settings.all_members
     ]
     for each in networks:
         round_weights(each.model, settings.serving)

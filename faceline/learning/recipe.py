@@ -4,9 +4,10 @@ Pure settings: nothing here imports TensorFlow, so a recipe can be checked in mi
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -207,10 +208,19 @@ class Serving(Settings):
         return self
 
 
+class Member(NamedTuple):
+    """A network that is trained: its name in the bundle, in the store and in history.csv, and its number among those
+    that differ by their seeds alone, from 1."""
+
+    name: str
+    settings: NetworkSettings
+    number: int
+
+
 class Recipe(Settings):
     """All that training depends on besides the shards and the code."""
 
-    networks: Annotated[tuple[NetworkSettings, ...], Field(min_length=1)]
+    networks: Annotated[tuple[NetworkSettings, ...], Field(min_length=1)]  # several for a target answer together
     # Of an ensemble: all networks are trained so many times, from other seeds, and their answers averaged.
     # Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474
     members: Annotated[int, Field(ge=1, le=10)] = 1
@@ -239,8 +249,25 @@ class Recipe(Settings):
         learned = {name for network in self.networks for name in network.targets.names}
         return tuple(name for name in labels.TARGETS if name in learned)
 
+    @property
+    def begins_trained(self) -> bool:
+        """Whether the networks know the targets before their first epoch."""
+        return self.heads_first is not None or self.start is not None
+
+    @property
+    def all_members(self) -> tuple[Member, ...]:
+        """The networks in the order of their training; of those with one name all but the first are numbered."""
+        found: list[Member] = []
+        seen: Counter[str] = Counter()
+        for number in range(1, self.members + 1):
+            for entry in self.networks:
+                seen[entry.name] += 1
+                count = seen[entry.name]
+                found.append(Member(entry.name if count == 1 else f"{entry.name}-{count}", entry, number))
+        return tuple(found)
+
     def head(self, target: str) -> Head:
-        """The head of one of `targets`."""
+        """The head of one of `targets`, the same in all its networks."""
         found: Iterator[Head | None] = (getattr(network.targets, target) for network in self.networks)
         return next(head for head in found if head is not None)
 
@@ -257,11 +284,14 @@ class Recipe(Settings):
 
     @field_validator("networks")
     @classmethod
-    def _each_target_once(cls, entries: tuple[NetworkSettings, ...]) -> tuple[NetworkSettings, ...]:
-        learned = [name for entry in entries for name in entry.targets.names]
-        twice = sorted({name for name in learned if learned.count(name) > 1})
-        if twice:
-            raise ValueError(f"each target has one network; {', '.join(twice)} has several")
+    def _answer_together(cls, entries: tuple[NetworkSettings, ...]) -> tuple[NetworkSettings, ...]:
+        if any(entry in entries[:number] for number, entry in enumerate(entries)):
+            raise ValueError("two networks are the same; `members` trains them more than once, from other seeds")
+        for target in labels.TARGETS:
+            of = [entry for entry in entries if target in entry.targets.names]
+            heads = [(getattr(entry.targets, target), getattr(entry.refit, target)) for entry in of]
+            if any(head != heads[0] for head in heads):
+                raise ValueError(f"the networks of {target} answer together, so their heads must be the same")
         return entries
 
 

