@@ -20,6 +20,7 @@ from tests.toys import SIDE, network, recipe, write_shards
 # Keras 3.15 converts variables the old way when it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 APART = [network("age"), network("gender")]
+WIDER = {**network("age"), "arguments": {"width": 3}}
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +60,30 @@ def test_members_that_were_trained_before_a_kill_are_not_trained_again(shards: P
     assert [each.history for each in before] == [each.history for each in again]
 
 
-def test_the_answer_is_the_mean_of_the_members(tmp_path: Path) -> None:
-    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=APART, members=3), {})
+def test_networks_of_one_target_are_trained_and_told_apart(shards: Path, tmp_path: Path) -> None:
+    settings = recipe(networks=[network("age"), WIDER], heads_first={"epochs": 1, "learning_rate": 0.01}, epochs=1)
+    said: list[str] = []
+    found = train(settings, shards, tmp_path / "store", said.append)
+    assert [each.name for each in found] == ["compact-age", "compact-age-2"]
+    assert [each.history[0]["network"] for each in found] == ["compact-age", "compact-age-2"]
+    assert found[0].model.count_params() < found[1].model.count_params()
+    lines = [line.split(": ")[0] for line in said if "learned first" in line or "validation" in line]
+    assert lines == ["compact-age", "compact-age", "compact-age-2", "compact-age-2"]
+
+
+@pytest.mark.parametrize(
+    ("networks", "members", "names"),
+    [
+        (APART, 3, ["age", "gender", "age-2", "gender-2", "age-3", "gender-3"]),
+        ([*APART, WIDER], 1, ["age", "gender", "age-2"]),
+    ],
+)
+def test_the_answer_is_the_mean_of_a_targets_networks(
+    tmp_path: Path, networks: list[dict[str, Any]], members: int, names: list[str]
+) -> None:
+    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=networks, members=members), {})
     card = read_card(bundle)
-    assert [file.file for file in card.networks] == [
-        f"compact-{target}{member}.keras" for member in ("", "-2", "-3") for target in ("age", "gender")
-    ]
+    assert [file.file for file in card.networks] == [f"compact-{name}.keras" for name in names]
     crops = np.random.default_rng(1).integers(0, 256, (4, SIDE, SIDE, 3)).astype(np.uint8)
     whole = CropPredictor(bundle)
     found = whole.outputs(crops)
@@ -74,7 +93,7 @@ def test_the_answer_is_the_mean_of_the_members(tmp_path: Path) -> None:
         alone._networks = [load_network(bundle, file)]
         parts[file.targets[0]].append(alone._run(crops)[file.targets[0]].numpy())
     for target, outputs in parts.items():
-        assert not np.allclose(outputs[0], outputs[1], atol=1e-4)
+        assert all(not np.allclose(outputs[0], other, atol=1e-4) for other in outputs[1:])
         assert np.allclose(found[target], np.mean(outputs, axis=0), atol=1e-5)
 
 

@@ -54,9 +54,7 @@ def learn_heads(
     )
     behind.fit(batches, epochs=settings.epochs, shuffle=False, verbose=0)
     count = sum(weight.numpy().size for weight in behind.trainable_variables)
-    say(
-        f"{entry.name}: {count:,} parameters behind the pooled features learned first, {time.monotonic() - begun:.0f} s"
-    )
+    say(f"{count:,} parameters behind the pooled features learned first, {time.monotonic() - begun:.0f} s")
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no types

@@ -72,7 +72,7 @@ def refit(
                 weights = oversampling.learn_head(learner, target, *rows, recipe.seed)
                 model.get_layer(target).set_weights(weights)
                 told = "a head learned on oversampled features"
-            say(f"{entry.name}: {target} by {told}, {time.monotonic() - begun:.1f} s")
+            say(f"{target} by {told}, {time.monotonic() - begun:.1f} s")
     return keras.Model(model.input, {**model.output, **forests}, name=model.name) if forests else model
 
 

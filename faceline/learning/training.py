@@ -147,15 +147,19 @@ def _train_one(
     workers = hardware.workers
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
     saved = store / f"{name}.npz"
+
+    def tell(line: str) -> None:
+        say(f"{name}: {line}")
+
     with hardware.strategy.scope():
         model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
         compile_network(model, entry, recipe, steps, hardware.xla, workers=workers)
         if said := _initialize(model, entry, recipe):
-            say(f"{name}: {said}")
+            tell(said)
         best, progress = checkpoint.restore(saved, model)
         if not progress.epoch:
-            heads_first.learn_heads(model, entry, recipe, learning, say)
+            heads_first.learn_heads(model, entry, recipe, learning, tell)
         workers.begin(model, progress)
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged
@@ -164,8 +168,8 @@ def _train_one(
     watch = _Watch(name, names, recipe, model, judged, own, saved, say, best, progress, pace, workers)
     if not progress.finished:
         trained = sum(variable.numpy().size for variable in model.trainable_variables)
-        say(f"{name}: {model.count_params():,} parameters, {trained:,} of them trained")
-        say(f"{name}: {hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
+        tell(f"{model.count_params():,} parameters, {trained:,} of them trained")
+        tell(f"{hardware.told}; {learning.rows} rows, {steps} batches of {recipe.batch_size} an epoch")
         between = {"on_epoch_begin": watch.begin, "on_train_batch_end": watch.step, "on_epoch_end": watch.end}
         model.fit(
             workers.part(inputs.training(learning, recipe, names, progress.epoch, lessons)),
@@ -179,7 +183,7 @@ def _train_one(
     result = build(entry, recipe)
     result.set_weights(watch.best)
     if workers.chief:
-        result = refit.refit(result, entry, recipe, learning, say)
+        result = refit.refit(result, entry, recipe, learning, tell)
     rounding.round_weights(result, recipe.serving)
     return Trained(name, entry, result, progress.history)
 
