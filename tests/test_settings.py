@@ -88,7 +88,8 @@ def test_the_files_that_are_joined_are_asked_for_too(params: Path) -> None:
 def test_every_recipe_is_allowed_and_its_networks_are_known(params: Path, recipe: str) -> None:
     shutil.copytree(ROOT / "models/teachers", "models/teachers")
     Path("data/weights").mkdir(parents=True)
-    Path("data/weights/faceres.bin").write_bytes(b"asked for, not read")
+    for name in ("faceres.bin", "faceres-deep.bin"):
+        Path("data/weights", name).write_bytes(b"asked for, not read")
     change(params, "recipe", recipe)
     result = run()
     assert result.exit_code == 0, result.output
