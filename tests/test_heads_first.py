@@ -85,6 +85,7 @@ def test_a_training_goes_on_without_them_and_ends_the_same(shards: Path, tmp_pat
     resumed = training.train(wanted, shards, tmp_path / "killed", again.append)
     assert sum("learned first" in line for line in said) == 1
     assert not any("learned first" in line for line in again)
+    assert again[0].endswith(": trained before, up to epoch 1/2")
     for one, other in zip(whole[0].model.get_weights(), resumed[0].model.get_weights(), strict=True):
         assert np.array_equal(one, other)
 

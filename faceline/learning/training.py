@@ -155,9 +155,12 @@ def _train_one(
         model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
         compile_network(model, entry, recipe, steps, hardware.xla, workers=workers)
-        if said := _initialize(model, entry, recipe):
-            tell(said)
+        said = _initialize(model, entry, recipe)
         best, progress = checkpoint.restore(saved, model)
+        if progress.epoch:
+            said = f"trained before, up to epoch {progress.epoch}/{recipe.epochs}"
+        if said:
+            tell(said)
         if not progress.epoch:
             heads_first.learn_heads(model, entry, recipe, learning, tell)
         workers.begin(model, progress)
