@@ -158,10 +158,10 @@ def _train_one(
         said = _initialize(model, entry, recipe)
         best, progress = checkpoint.restore(saved, model)
         if progress.epoch:
-            said = f"trained before, up to epoch {progress.epoch}/{recipe.epochs}"
-        if said:
-            tell(said)
-        if not progress.epoch:
+            tell(f"trained before, up to epoch {progress.epoch}/{recipe.epochs}")
+        else:
+            if said:
+                tell(said)
             heads_first.learn_heads(model, entry, recipe, learning, tell)
         workers.begin(model, progress)
     judged = inputs.judging(judging, recipe, names)
