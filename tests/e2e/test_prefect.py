@@ -240,8 +240,11 @@ def test_a_webhook_hears_of_failures(server: Served, toy: Project) -> None:
         hanging(toy)
         next(p for p in psutil.Process(server.process.pid).children(recursive=True) if _runs(p, run)).kill()
         until(lambda: not working_in(toy.root))
-        assert server.ended(run)["state_type"] == "CRASHED"  # the runner sees that its process is gone
-        (message,) = until(lambda: [h for h in heard if h["state"] == "Crashed"])
+        crashed = server.ended(run)
+        assert crashed["state_type"] == "CRASHED"  # the runner sees that its process is gone
+        # By name: the run of the fixture `killed` may be found to have crashed at any time.
+        (message,) = until(lambda: [h for h in heard if h["run"] == crashed["name"]])
+        assert message["state"] == "Crashed"
 
 
 def test_a_run_that_nobody_watches_is_marked_crashed_by_its_missing_heartbeat(server: Served, killed: str) -> None:
