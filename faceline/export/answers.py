@@ -7,7 +7,6 @@ nothing to do again, and nothing to do differently.
 from collections.abc import Mapping
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -43,7 +42,7 @@ def predictor_graph(bundle: Path) -> Graph:
 
     def answer(crops: tf.Tensor) -> dict[str, tf.Tensor]:
         pictures = scaled(_resized(crops, weights), given.channels == 1, given.scaling)
-        return _answers(_outputs(networks, pictures, card.flip_averaging), card)
+        return _answers(run(networks, pictures, card.flip_averaging), card)
 
     return graph(NAME, tf.TensorSpec((None, side, side, 3), tf.uint8, "crops"), answer)
 
@@ -80,16 +79,6 @@ def _product(weights: np.ndarray, values: tf.Tensor) -> tf.Tensor:
     coarse = weights.astype(np.float16).astype(np.float32)
     fine = (weights - coarse).astype(np.float16).astype(np.float32)
     return tf.matmul(coarse, values) + tf.matmul(fine, values)
-
-
-def _outputs(networks: list[keras.Model], pictures: tf.Tensor, flip_averaging: bool) -> dict[str, tf.Tensor]:
-    """`answering.run`, with the mirror images in the same batch: a graph of half the size, with the same numbers."""
-    if not flip_averaging:
-        return run(networks, pictures, flip_averaging=False)
-    found = run(networks, tf.concat([pictures, pictures[:, :, ::-1]], axis=0), flip_averaging=False)
-    return {
-        name: tf.reduce_mean(tf.reshape(output, [2, -1, output.shape[-1]]), axis=0) for name, output in found.items()
-    }
 
 
 def _answers(outputs: Mapping[str, tf.Tensor], card: Card) -> dict[str, tf.Tensor]:

@@ -24,7 +24,7 @@ from faceline.learning.recipe import Recipe
 from faceline.learning.targets import AgeAnswers
 from faceline.probabilities import binary, tempered
 
-BATCH = 128  # crops a call of the networks
+BATCH = 16  # crops a call of the networks; more are no faster and take more memory
 LAYERS = {"ForestHead": ForestHead, "Ordinal": heads.Ordinal}  # the project's own, which a network's file may name
 SUREST = 1.0  # years added to a deviation: an answer may be sure and wrong, so no interval shrinks to a point
 
@@ -108,13 +108,16 @@ def run(networks: Sequence[keras.Model], pictures: tf.Tensor, flip_averaging: bo
         networks: where several have a head for the same target, it is the mean of theirs.
         flip_averaging: give the mean for a picture and its mirror image, between which a face does not change.
     """
-    views = (pictures, pictures[:, :, ::-1]) if flip_averaging else (pictures,)
+    # In one batch: faster than one after the other, and half the nodes where the graph is exported.
+    fed = tf.concat([pictures, tf.reverse(pictures, [2])], axis=0) if flip_averaging else pictures
     found: defaultdict[str, list[tf.Tensor]] = defaultdict(list)
     for network in networks:
-        for view in views:
-            for name, output in network(view, training=False).items():
-                found[name].append(output)
-    return {name: sum(outputs) / len(outputs) for name, outputs in found.items()}
+        for name, output in network(fed, training=False).items():
+            found[name].append(output)
+    means = {name: sum(outputs) / len(outputs) for name, outputs in found.items()}
+    if not flip_averaging:
+        return means
+    return {name: tf.reduce_mean(tf.reshape(mean, [2, -1, mean.shape[-1]]), axis=0) for name, mean in means.items()}
 
 
 def answers_of(
