@@ -54,6 +54,7 @@ OTHERS = {  # what files without a docstring are
     "models/history.csv": "losses of each epoch",
     "models/metrics.json": "metrics of the test subset",
     "models/plots/": "tables that `dvc plots` draws",
+    "models/pretrained/NOTICE.md": "the weights and pictures that the bundle goes back to, and their licences",
     "models/pretrained/utkface/": "the bundle that comes with the project: network, card, metrics",
     "serving/device/": "the page that predicts in the browser, and what builds it",
     "serving/page/files/": "what browsers load of the web page: scripts, style, manifest, icons, samples",
