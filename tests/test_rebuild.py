@@ -15,10 +15,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from pipelines import place
 from pipelines.project import Project
 from pipelines.rebuild import rebuild
-from tests.e2e.processes import SOON
+from tests.e2e.processes import SOON, until
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 STAGES = ["prepare", "gate@prepare", "left", "right", "report"]
+UNDECIDED = ("Scheduled", "Pending", "Running")  # states of task runs of which more is to come
 
 
 def run(folder: Path, **parameters: Any) -> tuple[State, dict[str, TaskRun]]:
@@ -29,9 +30,15 @@ def run(folder: Path, **parameters: Any) -> tuple[State, dict[str, TaskRun]]:
 def run_of(flow: Any, folder: Path, **parameters: Any) -> tuple[State, dict[str, TaskRun]]:
     """A flow's final state, and its task runs by name, in the order of their start."""
     state: State = flow(folder=folder, return_state=True, **parameters)
+    found = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
-        found = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
-        tasks = client.read_task_runs(flow_run_filter=found, limit=50)
+
+        def recorded() -> list[list[TaskRun]]:
+            """The task runs, once the server has written down how each ended: that may be after the flow's end."""
+            runs = client.read_task_runs(flow_run_filter=found, limit=50)
+            return [runs] if all(task.state_name not in UNDECIDED for task in runs) else []
+
+        (tasks,) = until(recorded)
     return state, {task.name: task for task in sorted(tasks, key=lambda task: task.start_time or task.created)}
 
 
