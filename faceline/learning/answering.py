@@ -24,7 +24,7 @@ from faceline.learning.recipe import Recipe
 from faceline.learning.targets import AgeAnswers
 from faceline.probabilities import binary, tempered
 
-BATCH = 16  # crops a call of the networks; more are no faster and take more memory
+BATCH = 16  # crops a call: large networks are no faster with more, and take more memory; small ones lose .2 ms a face
 LAYERS = {"ForestHead": ForestHead, "Ordinal": heads.Ordinal}  # the project's own, which a network's file may name
 SUREST = 1.0  # years added to a deviation: an answer may be sure and wrong, so no interval shrinks to a point
 
