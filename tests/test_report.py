@@ -286,6 +286,14 @@ def test_the_card_tells_what_matters(material: Material) -> None:
     assert all(target.capitalize() in card for target in TARGETS)
 
 
+def test_the_card_tells_how_far_rare_races_are_favoured(material: Material) -> None:
+    network = {"targets": {"race": {"logit_adjustment": 0.3}}}
+    adjusted = {**(material.card or {}), "recipe": {"settings": {"networks": [{"targets": {"age": {}}}, network]}}}
+    told = "divided by the race's share of the training rows to the power of 0.3"
+    assert told in model_card(replace(material, card=adjusted), "sample", "compact")
+    assert "to the power of" not in model_card(material, "sample", "compact")
+
+
 def test_the_stage_writes_page_and_card(made: World, tmp_path: Path) -> None:
     options = ["--data", made.root, "--models", made.root.parent / "models"]
     options += ["--card", tmp_path / "CARD.md", "--output", tmp_path / "report"]

@@ -48,8 +48,16 @@ def _facts(card: dict[str, Any], digest: str | None) -> list[tuple[str, str]]:
         "interval of age": _interval(interval) if interval else "",
         "temperatures": ", ".join(f"{target} {value:.2f}" for target, value in temperatures.items()),
         "answers": "the mean for a crop and its mirror image" if at(card, "flip_averaging") else "",
+        "probabilities of race": _adjustment(card),
     }
     return [(name, value) for name, value in facts.items() if value]
+
+
+def _adjustment(card: dict[str, Any]) -> str:
+    """How far rare races are favoured, which is the same in all networks that answer for race; empty if not at all."""
+    networks = at(card, "recipe.settings.networks") or []
+    strength = max((at(network, "targets.race.logit_adjustment") or 0 for network in networks), default=0)
+    return f"divided by the race's share of the training rows to the power of {strength:g}" if strength else ""
 
 
 def _interval(interval: dict[str, Any]) -> str:

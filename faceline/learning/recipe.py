@@ -15,12 +15,9 @@ from faceline.datasets import labels
 from faceline.learning import networks
 from faceline.learning.forest import Forest
 from faceline.learning.oversampling import Smote
-from faceline.learning.targets import AgeAnswers, Head, Targets
+from faceline.learning.targets import AgeAnswers, Head, NotNegative, Positive, Share, Targets
 from faceline.params import Settings, parse_settings
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 Scaling = Literal["symmetric", "whitened"]  # of pixels; `faceline.learning.pixels` has the formulas
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]  # what is computed in; weights are float32
 
@@ -79,6 +76,8 @@ class NetworkSettings(Settings):
         given = {other for name in self.targets.names for other in getattr(self.targets, name).given}
         if both := given & set(self.refit.learners):
             raise ValueError(f"{', '.join(sorted(both))} is given to another head, so it cannot be refitted")
+        if self.refit.race and self.targets.race and self.targets.race.logit_adjustment:
+            raise ValueError("race.logit_adjustment belongs to the network's own head, which refit replaces")
         return self
 
 

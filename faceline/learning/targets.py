@@ -14,6 +14,7 @@ from faceline.params import Settings
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Smoothing = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Cap = Annotated[float, Field(ge=1)]
 Target = Literal["age", "gender", "race"]
 RaceName = Literal["white", "black", "asian", "indian", "other"]
@@ -76,6 +77,7 @@ class Race(_OfAHead):
     label_smoothing: Smoothing = 0.0
     class_weights: Literal["none", "balanced"] | dict[RaceName, NotNegative] = "none"  # balanced: inverse frequency
     cap: Cap = 10.0  # balanced: times the mean weight, the largest
+    logit_adjustment: Share = 0.0  # how far rare races are favoured once it is trained (`faceline.learning.adjustment`)
 
 
 Head = Age | Gender | Race
@@ -110,6 +112,8 @@ class Targets(Settings):
             absent = set(getattr(self, name).given) - set(self.names)
             if absent:
                 raise ValueError(f"{name} is given {', '.join(sorted(absent))}, for which the network has no head")
+            if self.race and self.race.logit_adjustment and "race" in getattr(self, name).given:
+                raise ValueError(f"{name} is given race as it was trained, so race can have no logit_adjustment")
         try:
             _ = self.order
         except CycleError as error:

@@ -19,6 +19,7 @@ from faceline.datasets.records import MANIFEST
 from faceline.errors import TrainingError
 from faceline.files import digest, sha256_file
 from faceline.learning import (
+    adjustment,
     averaging,
     checkpoint,
     devices,
@@ -187,6 +188,7 @@ def _train_one(
     result.set_weights(watch.best)
     if workers.chief:
         result = refit.refit(result, entry, recipe, learning, tell)
+    adjustment.adjust(result, entry.targets, learning.label_counts)
     rounding.round_weights(result, recipe.serving)
     return Trained(name, entry, result, progress.history)
 

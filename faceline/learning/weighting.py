@@ -24,11 +24,11 @@ def label_weights(head: Head, counts: Counts) -> np.ndarray | None:
     class weights. None where all rows count alike; SourceError where no row has such a label.
     """
     if isinstance(head, Age) and (smoothing := head.label_distribution_smoothing):
-        known = _known("age", counts)
+        known = rows_by_label("age", counts)
         density = gaussian_filter1d(known, smoothing.sigma, mode="constant")
         return _inverse(density, known, smoothing.power, smoothing.cap)
     if isinstance(head, Race) and head.class_weights == "balanced":
-        known = _known("race", counts)
+        known = rows_by_label("race", counts)
         return _inverse(known, known, 1, head.cap)
     if isinstance(head, Race) and isinstance(head.class_weights, dict):
         chosen = {str(name): weight for name, weight in head.class_weights.items()}
@@ -46,7 +46,7 @@ def repetitions(sampling: Sampling, counts: Counts) -> np.ndarray | None:
     """
     if sampling.by == "none":
         return None
-    known = _known(sampling.by, counts)
+    known = rows_by_label(sampling.by, counts)
     bins = np.arange(len(known)) // (sampling.years if sampling.by == "age" else 1)
     rows = np.bincount(bins, known)
     share = np.where(rows > 0, rows ** (1 - sampling.power), 0)
@@ -54,7 +54,7 @@ def repetitions(sampling: Sampling, counts: Counts) -> np.ndarray | None:
     return np.asarray(times[bins], np.float32)
 
 
-def _known(target: str, counts: Counts) -> np.ndarray:
+def rows_by_label(target: str, counts: Counts) -> np.ndarray:
     """Rows of each code, float64; SourceError where none is known."""
     known = np.array([counts[target].get(str(code), 0) for code in range(CLASSES[target])], float)
     if not known.any():
