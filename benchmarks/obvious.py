@@ -31,9 +31,8 @@ def create_app(bundle: Path) -> FastAPI:
     from faceline.learning.pixels import prepare
 
     card = read_card(bundle)
-    networks = [load_network(bundle, entry) for entry in card.networks]
+    networks = [(load_network(bundle, entry), entry.input) for entry in card.networks]
     detector = MTCNN()
-    given = card.input
     app = FastAPI()
 
     @app.post("/predict")
@@ -44,8 +43,7 @@ def create_app(bundle: Path) -> FastAPI:
             x, y, width, height = map(int, found["box"])
             face = Face(x, y, width, height, float(found["confidence"]))
             crop = crop_face(pixels, face, card.crop)[np.newaxis]
-            prepared = prepare(crop, given.size, given.channels == 1, given.scaling)
-            outputs = [network.predict(prepared, verbose=0) for network in networks]
+            outputs = [network.predict(prepare(crop, given), verbose=0) for network, given in networks]
             answers.append({name: values[0].tolist() for part in outputs for name, values in part.items()})
         return answers
 

@@ -175,8 +175,8 @@ def test_a_network_outside_the_bundle_is_refused(bundle: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 1}, "has format 1; this version reads format 2"),
-        ({"input": {}}, "input.size"),
+        ({"format": 2}, "has format 2; this version reads format 3"),
+        ({"networks": [{"input": {}}]}, "networks.0.input.size"),
         ({"more": 1}, "more"),
     ],
 )

@@ -90,7 +90,7 @@ def test_the_answer_is_the_mean_of_a_targets_networks(
     parts: dict[str, list[np.ndarray]] = {"age": [], "gender": []}
     for file in card.networks:
         alone = CropPredictor(bundle)
-        alone._networks = [load_network(bundle, file)]
+        alone._networks = [(load_network(bundle, file), file.input)]
         parts[file.targets[0]].append(alone._run(crops)[file.targets[0]].numpy())
     for target, outputs in parts.items():
         assert all(not np.allclose(outputs[0], other, atol=1e-4) for other in outputs[1:])

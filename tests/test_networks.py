@@ -98,7 +98,7 @@ def test_a_wrong_network_is_named_with_what_is_allowed(changes: dict[str, Any], 
     assert message in caught.value.message
 
 
-def test_networks_of_one_target_differ_but_for_its_head() -> None:
+def test_networks_of_one_target_differ_but_for_the_kind_of_its_answers() -> None:
     with pytest.raises(SettingsError, match="two networks are the same; `members` trains them more than once"):
         recipe(networks=[network(), network()])
     wider = {**network("age"), "arguments": {"width": 4}}
@@ -116,8 +116,9 @@ def test_networks_of_one_target_differ_but_for_its_head() -> None:
         {**wider, "refit": {"age": {"learner": "forest"}}},
     ]
     for other in others:
-        with pytest.raises(SettingsError, match="the networks of age answer together, so their heads must be the same"):
+        with pytest.raises(SettingsError, match="the kind of their answers must be one, not distribution and number"):
             recipe(networks=[network(), other])
+    assert recipe(networks=[network(), {**wider, "targets": {"age": {"loss": "crossentropy", "weight": 2}}}])
 
 
 def test_shared_parts_are_no_networks() -> None:

@@ -38,10 +38,11 @@ def pack_toy_bundle(folder: Path, settings: Recipe, temperatures: dict[str, floa
     folder.mkdir()
     crop = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update={"size": SIDE})
     networks = [
-        Trained(member.name, member.settings, build(member.settings, settings), []) for member in settings.all_members
+        Trained(member.name, member.settings, build(member.settings, settings.of(member.settings)), [])
+        for member in settings.all_members
     ]
     for each in networks:
-        round_weights(each.model, settings.serving)
+        round_weights(each.model, settings.of(each.settings).serving)
     write_bundle(
         folder,
         networks,

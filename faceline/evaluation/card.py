@@ -36,14 +36,15 @@ def _facts(card: dict[str, Any], digest: str | None) -> list[tuple[str, str]]:
     """What identifies the bundle, as far as its card says it."""
     networks = at(card, "networks") or []
     parts = [f"{', '.join(each['targets'])}: {each['parameters']:,} parameters" for each in networks]
-    size, rows, interval = at(card, "input.size"), at(card, "shards.rows"), at(card, "age_interval")
+    rows, interval = at(card, "shards.rows"), at(card, "age_interval")
+    sides = dict.fromkeys(at(each, "input.size") for each in networks)  # each once, in the order of the networks
     temperatures = at(card, "temperatures") or {}
     facts = {
         "bundle": _short(digest),
         "recipe": _short(at(card, "recipe.digest")),
         "shards": _short(at(card, "shards.digest")),
         "networks": "; ".join(parts),
-        "input": f"{size} × {size} pixels" if size else "",
+        "input": "; ".join(f"{side} × {side} pixels" for side in sides if side),
         "rows": ", ".join(f"{name} {rows[name]:,}" for name in SUBSETS if name in rows) if rows else "",
         "interval of age": _interval(interval) if interval else "",
         "temperatures": ", ".join(f"{target} {value:.2f}" for target, value in temperatures.items()),

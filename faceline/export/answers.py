@@ -14,7 +14,7 @@ from faceline.datasets.labels import AGE_BINS
 from faceline.errors import ExportError
 from faceline.export.graph import Graph, graph
 from faceline.learning.answering import SUREST, load_network, run
-from faceline.learning.card import AgeInterval, Card, read_card
+from faceline.learning.card import AgeInterval, Card, Input, read_card
 from faceline.learning.forest import Forest
 from faceline.learning.pixels import resized, scaled
 from faceline.learning.targets import AgeAnswers
@@ -36,13 +36,15 @@ def predictor_graph(bundle: Path) -> Graph:
     """
     card = read_card(bundle)
     _no_forests(card)
-    networks = [load_network(bundle, file) for file in card.networks]
-    side, given = card.crop.size, card.input
-    weights = resize_weights(side, given.size)
+    networks = [(load_network(bundle, file), file.input) for file in card.networks]
+    side = card.crop.size
+    weights = {file.input.size: resize_weights(side, file.input.size) for file in card.networks}
 
     def answer(crops: tf.Tensor) -> dict[str, tf.Tensor]:
-        pictures = scaled(_resized(crops, weights), given.channels == 1, given.scaling)
-        return _answers(run(networks, pictures, card.flip_averaging), card)
+        def prepared(given: Input) -> tf.Tensor:
+            return scaled(_resized(crops, weights[given.size]), given.channels == 1, given.scaling)
+
+        return _answers(run(networks, prepared, card.flip_averaging), card)
 
     return graph(NAME, tf.TensorSpec((None, side, side, 3), tf.uint8, "crops"), answer)
 

@@ -74,6 +74,8 @@ def export(
     _require_room(output, replace)
     _require_packages(formats)
     card = read_card(bundle)
+    recipe = card.recipe.settings
+    halved = all(recipe.of(entry).serving.half_precision for entry in recipe.networks)
     graphs = [predictor_graph(bundle), *(detector_graphs() if detector else ())]
     crops = agreement.rendered(check, card.crop.size)
     wanted = agreement.answers(bundle, crops) if check else {}
@@ -83,8 +85,7 @@ def export(
         for name, graph in product(formats, graphs):
             file, runtime = folder / f"{graph.name}.{name}", _runtime(name)
             # MTCNN's weights are no half precision: rounded, they would find other boxes.
-            half = graph.name == PREDICTOR and card.recipe.settings.serving.half_precision
-            model = runtime.convert(graph, half)
+            model = runtime.convert(graph, halved and graph.name == PREDICTOR)
             file.write_bytes(model)
             if check:
                 differences[file.name] = _apart(graph, file.name, partial(runtime.ask, model), wanted, crops)

@@ -6,6 +6,7 @@ Its metrics, its temperatures, how wide intervals must be, and how badly true la
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from scipy.optimize import minimize_scalar
 
 from faceline.learning import heads, inputs
 from faceline.learning.answering import Answers, answers_of, difficulties, run
-from faceline.learning.card import AgeInterval, Nonconformity
+from faceline.learning.card import AgeInterval, Input, Nonconformity
 from faceline.learning.conformal import nonconformity
 from faceline.learning.inputs import Subset
+from faceline.learning.pixels import prepare
 from faceline.learning.recipe import Recipe
 from faceline.learning.targets import AgeAnswers
 from faceline.learning.training import Trained
@@ -132,17 +134,17 @@ def _judged(
     trained: Sequence[Trained], recipe: Recipe, subset: Subset
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """By target what its head gives (n, k), and its labels (n,), -1 where there is none."""
-    batches = inputs.judging(subset, recipe, recipe.targets)
-    networks = [network.model for network in trained]
+    batches = inputs.unvaried(subset, recipe, recipe.targets)
+    networks = [(network.model, Input.of(recipe.of(network.settings))) for network in trained]
 
     outputs_of = tf.function(
-        lambda pictures: run(networks, pictures, recipe.serving.flip_averaging),
+        lambda crops: run(networks, partial(prepare, crops), recipe.serving.flip_averaging),
         input_signature=[batches.element_spec[0]],
     )
     outputs: dict[str, list[np.ndarray]] = {target: [] for target in recipe.targets}
     labels: dict[str, list[np.ndarray]] = {target: [] for target in recipe.targets}
-    for pictures, wanted, weights in batches:
-        given = outputs_of(pictures)
+    for crops, wanted, weights in batches:
+        given = outputs_of(crops)
         for target in recipe.targets:
             outputs[target].append(given[target].numpy())
             labels[target].append(np.where(weights[target].numpy() > 0, wanted[target].numpy()[:, 0], -1))

@@ -1,5 +1,6 @@
 """The card of a bundle: everything that whoever uses it must know, as `card.json` beside the networks."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +15,12 @@ from faceline.learning.recipe import Recipe, Scaling
 from faceline.params import Settings
 
 CARD = "card.json"
-FORMAT = 2  # raised when an older reader would misunderstand a card
+FORMAT = 3  # raised when an older reader would misunderstand a card
+
+FORMULAS: Mapping[Scaling, str] = {  # of each scaling of a pixel's value, 0 to 255; `faceline.learning.pixels` does it
+    "symmetric": "value / 127.5 - 1",
+    "whitened": "(value - mean) / max(deviation, 1 / sqrt(values)), over all values of the picture",
+}
 
 
 class DecodeSettings(Settings):
@@ -24,22 +30,33 @@ class DecodeSettings(Settings):
     min_side: Annotated[int, Field(ge=1)]
 
 
-class NetworkFile(Settings):
-    """A network in the bundle, the checksum of its file, and the targets it answers."""
-
-    file: str
-    sha256: str
-    targets: tuple[str, ...]
-    parameters: int
-
-
 class Input(Settings):
-    """What the networks take in: a crop resized (bilinear, smoothed), made grey if channels is 1, scaled."""
+    """What a network takes in: a crop resized (bilinear, smoothed), made grey if channels is 1, scaled."""
 
     size: int  # pixels a side
     channels: Literal[1, 3]
     scaling: Scaling
     formula: str  # of that scaling, of a pixel's value, 0 to 255
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Self:
+        """What the networks of a recipe take in that have no settings of their own."""
+        return cls(
+            size=recipe.input_size,
+            channels=1 if recipe.grey else 3,
+            scaling=recipe.scaling,
+            formula=FORMULAS[recipe.scaling],
+        )
+
+
+class NetworkFile(Settings):
+    """A network in the bundle, the checksum of its file, what it takes in, and the targets it answers."""
+
+    file: str
+    sha256: str
+    input: Input
+    targets: tuple[str, ...]
+    parameters: int
 
 
 class Shards(Settings):
@@ -125,7 +142,6 @@ class Card(Settings):
     targets: tuple[str, ...]  # in the order of labels.TARGETS
     labels: dict[str, tuple[str, ...]]  # names of the codes of gender and race, in order
     networks: tuple[NetworkFile, ...]
-    input: Input
     decode: DecodeSettings
     detect: DetectSettings
     crop: CropSettings

@@ -17,6 +17,7 @@ from faceline.datasets.tables import MISSING
 from faceline.errors import SettingsError, SourceError
 from faceline.learning import mixup
 from faceline.learning.augmentation import augment
+from faceline.learning.card import Input
 from faceline.learning.distillation import Lessons
 from faceline.learning.pixels import prepare, scaled
 from faceline.learning.recipe import Recipe
@@ -117,16 +118,21 @@ def _drawn(rows: tf.data.Dataset, by: str, times: np.ndarray, seed: tf.Tensor) -
 
 
 def judging(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.Dataset:
-    """The batches of a subset as they are served: in order, none left out, unvaried."""
+    """The batches of a subset as a network takes them in: `unvaried` ones, prepared."""
+    given = Input.of(recipe)
 
-    def plain(batch: dict[str, tf.Tensor]) -> Batch:
-        return prepare(batch["crop"], recipe.input_size, recipe.grey, recipe.scaling), *_labels(batch, targets)
+    def prepared(crops: tf.Tensor, *rest: dict[str, tf.Tensor]) -> Batch:
+        return prepare(crops, given), *rest
 
+    return unvaried(subset, recipe, targets).map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def unvaried(subset: Subset, recipe: Recipe, targets: Sequence[str]) -> tf.data.Dataset:
+    """The batches of a subset as it lies there: in order, none left out, crops as uint8 (batch, side, side, 3)."""
     rows = records.rows(subset.files, subset.form, subset.crops)
     crops = rows.map(_decode(subset.crops), num_parallel_calls=tf.data.AUTOTUNE)
-    batches = crops.batch(recipe.batch_size).map(plain, num_parallel_calls=tf.data.AUTOTUNE)
-    known = tf.data.experimental.assert_cardinality(math.ceil(subset.rows / recipe.batch_size))
-    return batches.apply(known).prefetch(2)
+    batches = crops.batch(recipe.batch_size).map(lambda batch: (batch["crop"], *_labels(batch, targets)))
+    return batches.apply(tf.data.experimental.assert_cardinality(math.ceil(subset.rows / recipe.batch_size)))
 
 
 def _decode(crops: CropFormat) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:

@@ -8,7 +8,6 @@ from faceline.datasets.labels import GENDERS, RACES
 from faceline.files import sha256_file, write_json
 from faceline.learning.card import CARD, FORMAT, Card, Input, NamedRecipe, NetworkFile
 from faceline.learning.keras_file import save_network
-from faceline.learning.pixels import FORMULAS
 from faceline.learning.recipe import Recipe, recipe_digest
 from faceline.learning.training import Trained
 
@@ -23,21 +22,24 @@ def write_bundle(folder: Path, trained: Sequence[Trained], recipe: Recipe, *, na
     files = []
     for network in trained:
         path = folder / f"{network.name}.keras"
-        save_network(path, network.model, recipe.serving)
+        own = recipe.of(network.settings)
+        save_network(path, network.model, own.serving)
         targets, parameters = network.settings.targets.names, network.model.count_params()
-        files.append(NetworkFile(file=path.name, sha256=sha256_file(path), targets=targets, parameters=parameters))
+        files.append(
+            NetworkFile(
+                file=path.name,
+                sha256=sha256_file(path),
+                input=Input.of(own),
+                targets=targets,
+                parameters=parameters,
+            )
+        )
     whole = Card(
         format=FORMAT,
         recipe=NamedRecipe(name=name, digest=recipe_digest(recipe), settings=recipe),
         targets=recipe.targets,
         labels={"gender": GENDERS, "race": RACES},
         networks=tuple(files),
-        input=Input(
-            size=recipe.input_size,
-            channels=1 if recipe.grey else 3,
-            scaling=recipe.scaling,
-            formula=FORMULAS[recipe.scaling],
-        ),
         flip_averaging=recipe.serving.flip_averaging,
         **card,
     )

@@ -1,16 +1,11 @@
 """From crops to what networks take in: resized, grey if the recipe says so, scaled. Training and serving share it."""
 
-from collections.abc import Mapping
-
 import tensorflow as tf
 
+from faceline.learning.card import Input
 from faceline.learning.recipe import Scaling
 
 GREY = (0.299, 0.587, 0.114)  # weights of red, green and blue (ITU-R BT.601), as Pillow's mode L
-FORMULAS: Mapping[Scaling, str] = {  # of each scaling of a pixel's value, 0 to 255, as the card tells others
-    "symmetric": "value / 127.5 - 1",
-    "whitened": "(value - mean) / max(deviation, 1 / sqrt(values)), over all values of the picture",
-}
 
 
 def resized(crops: tf.Tensor, size: int) -> tf.Tensor:
@@ -31,6 +26,6 @@ def scaled(pictures: tf.Tensor, grey: bool, scaling: Scaling) -> tf.Tensor:
     return tf.image.per_image_standardization(pictures) if scaling == "whitened" else pictures / 127.5 - 1.0
 
 
-def prepare(crops: tf.Tensor, size: int, grey: bool, scaling: Scaling) -> tf.Tensor:
-    """Crops, uint8 (batch, side, side, 3), as the network's input, float32 (batch, size, size, 1 or 3)."""
-    return scaled(resized(crops, size), grey, scaling)
+def prepare(crops: tf.Tensor, given: Input) -> tf.Tensor:
+    """Crops, uint8 (batch, side, side, 3), as a network's input, float32 (batch, size, size, 1 or 3)."""
+    return scaled(resized(crops, given.size), given.channels == 1, given.scaling)

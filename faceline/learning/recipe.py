@@ -39,6 +39,10 @@ class Refit(Settings):
         return {name: learner for name, learner in found.items() if learner is not None}
 
 
+# Settings of a recipe that a network may have of its own.
+OWN = ("input_size", "scaling", "augmentation", "heads_first", "optimizer", "schedule", "epochs", "serving")
+
+
 class NetworkSettings(Settings):
     """One network: its architecture, the arguments of it, its heads, and what learns these anew in the end."""
 
@@ -46,11 +50,19 @@ class NetworkSettings(Settings):
     targets: Targets
     refit: Refit = Refit()
     arguments: dict[str, Any] = Field(default_factory=dict)  # what the architecture's own settings allow
+    own: dict[str, Any] = Field(default_factory=dict)  # what stands in the place of the recipe's settings: see OWN
 
     @property
     def name(self) -> str:
         """What the network is called in files and tables, as compact-age-gender."""
         return "-".join((self.network, *self.targets.names))
+
+    @property
+    def age_answers(self) -> AgeAnswers | None:
+        """What the output for age is, None where there is none; a forest answers with a number."""
+        if self.targets.age is None:
+            return None
+        return "number" if self.refit.age else self.targets.age.answers
 
     @property
     def parsed_arguments(self) -> Settings:
@@ -78,6 +90,8 @@ class NetworkSettings(Settings):
             raise ValueError(f"{', '.join(sorted(both))} is given to another head, so it cannot be refitted")
         if self.refit.race and self.targets.race and self.targets.race.logit_adjustment:
             raise ValueError("race.logit_adjustment belongs to the network's own head, which refit replaces")
+        if other := set(self.own) - set(OWN):
+            raise ValueError(f"own can have {', '.join(OWN)}, not {', '.join(sorted(other))}")
         return self
 
 
@@ -250,8 +264,8 @@ class Recipe(Settings):
 
     @property
     def begins_trained(self) -> bool:
-        """Whether the networks know the targets before their first epoch."""
-        return self.heads_first is not None or self.start is not None
+        """Whether a network may know the targets before its first epoch."""
+        return self.start is not None or any(self.of(entry).heads_first for entry in self.networks)
 
     @property
     def all_members(self) -> tuple[Member, ...]:
@@ -265,16 +279,26 @@ class Recipe(Settings):
                 found.append(Member(entry.name if count == 1 else f"{entry.name}-{count}", entry, number))
         return tuple(found)
 
+    def of(self, entry: NetworkSettings) -> "Recipe":
+        """The recipe of one of its networks alone, with the settings that are its own.
+
+        Raises:
+            SettingsError: one of these is not allowed.
+        """
+        alone = self.model_copy(update={"networks": (entry.model_copy(update={"own": {}}),), "members": 1})
+        if not entry.own:
+            return alone
+        return parse_settings(Recipe, {**alone.model_dump(), **entry.own}, f"{entry.network}.own")
+
     def head(self, target: str) -> Head:
-        """The head of one of `targets`, the same in all its networks."""
+        """The head of one of `targets`, of the first network that has it."""
         found: Iterator[Head | None] = (getattr(network.targets, target) for network in self.networks)
         return next(head for head in found if head is not None)
 
     @property
     def age_answers(self) -> AgeAnswers:
-        """What the output for age is, which is one of `targets`; a forest answers with a number."""
-        found = ((entry.refit.age, entry.targets.age) for entry in self.networks)
-        return next("number" if forest else head.answers for forest, head in found if head is not None)
+        """What the output for age is, which is one of `targets`."""
+        return next(kind for entry in self.networks if (kind := entry.age_answers))
 
     @property
     def channels(self) -> int:
@@ -286,12 +310,23 @@ class Recipe(Settings):
     def _answer_together(cls, entries: tuple[NetworkSettings, ...]) -> tuple[NetworkSettings, ...]:
         if any(entry in entries[:number] for number, entry in enumerate(entries)):
             raise ValueError("two networks are the same; `members` trains them more than once, from other seeds")
-        for target in labels.TARGETS:
-            of = [entry for entry in entries if target in entry.targets.names]
-            heads = [(getattr(entry.targets, target), getattr(entry.refit, target)) for entry in of]
-            if any(head != heads[0] for head in heads):
-                raise ValueError(f"the networks of {target} answer together, so their heads must be the same")
+        kinds = {kind for entry in entries if (kind := entry.age_answers)}
+        if len(kinds) > 1:
+            told = " and ".join(sorted(kinds))
+            raise ValueError(
+                f"the networks of age answer together, so the kind of their answers must be one, not {told}"
+            )
         return entries
+
+    @model_validator(mode="after")
+    def _own_settings_are_allowed(self) -> Self:
+        for entry in self.networks:
+            if not entry.own:
+                continue
+            serving = self.of(entry).serving
+            if (serving.flip_averaging, serving.coverage) != (self.serving.flip_averaging, self.serving.coverage):
+                raise ValueError("networks answer together: flip_averaging and coverage cannot be the own of one")
+        return self
 
 
 def recipe_digest(recipe: Recipe) -> str:

@@ -24,10 +24,9 @@ def start(model: keras.Model, entry: NetworkSettings, bundle: Path, recipe: Reci
         BundleError: the bundle cannot be read.
         SettingsError: it has no such network, or one of other shapes or for pixels scaled otherwise.
     """
-    card = read_card(bundle)
-    if card.input.scaling != recipe.scaling:
-        raise SettingsError(f"start = {bundle}: its pixels are {card.input.scaling}, the recipe's {recipe.scaling}")
-    file = _source(card, entry, bundle)
+    file = _source(read_card(bundle), entry, bundle)
+    if file.input.scaling != recipe.scaling:
+        raise SettingsError(f"start = {bundle}: its pixels are {file.input.scaling}, the recipe's {recipe.scaling}")
     source = load_network(bundle, file)
     mine, theirs = _trunk(model), _trunk(source)
     _require_same([_shapes(layer) for layer in mine], [_shapes(layer) for layer in theirs], bundle / file.file)

@@ -142,6 +142,7 @@ def _train_one(
     lessons: Lessons | None,
 ) -> Trained:
     name, entry, number = member
+    recipe = recipe.of(entry)
     recipe = recipe.model_copy(update={"seed": recipe.seed + number - 1})  # nothing else differs between members
     keras.utils.set_random_seed(recipe.seed)
     learning, judging = subsets
