@@ -176,7 +176,7 @@ def test_a_network_outside_the_bundle_is_refused(bundle: Path, tmp_path: Path) -
     ("changes", "message"),
     [
         ({"format": 2}, "has format 2; this version reads format 3"),
-        ({"networks": [{"input": {}}]}, "networks.0.input.size"),
+        ({"networks": [{}]}, "networks.0.file"),
         ({"more": 1}, "more"),
     ],
 )

@@ -1,7 +1,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -17,10 +17,10 @@ from faceline.files import write_json
 from faceline.gates.passes import write_pass
 from faceline.learning import checkpoint, inputs, optimizers, training
 from faceline.learning.augmentation import augment
-from faceline.learning.card import read_card
+from faceline.learning.card import FORMULAS, Input, read_card
 from faceline.learning.inputs import Subset
 from faceline.learning.pixels import prepare
-from faceline.learning.recipe import Augmentation, Recipe
+from faceline.learning.recipe import Augmentation, Recipe, Scaling
 from faceline.params import section
 from stages.train import main, require_labels
 from tests.toys import RECIPE, ROWS, SIDE, network, recipe, write_shards
@@ -298,15 +298,19 @@ def test_mirroring_mirrors_some_pictures_exactly() -> None:
     assert 0 < sum(mirrored) < 32
 
 
+def given(size: int, channels: Literal[1, 3], scaling: Scaling) -> Input:
+    return Input(size=size, channels=channels, scaling=scaling, formula=FORMULAS[scaling])
+
+
 def test_grey_pictures_have_one_scaled_channel() -> None:
     white = tf.constant(np.full((1, 8, 8, 3), 255, np.uint8))
-    assert np.allclose(prepare(white, 4, True, "symmetric"), np.ones((1, 4, 4, 1)), atol=1e-3)
+    assert np.allclose(prepare(white, given(4, 1, "symmetric")), np.ones((1, 4, 4, 1)), atol=1e-3)
 
 
 def test_whitened_pictures_have_mean_0_and_deviation_1() -> None:
     pictures = np.random.default_rng(1).integers(0, 90, (2, 8, 8, 3)).astype(np.uint8)
     pictures[1] = 7  # no deviation to divide by
-    first, second = prepare(tf.constant(pictures), 8, False, "whitened").numpy()
+    first, second = prepare(tf.constant(pictures), given(8, 3, "whitened")).numpy()
     assert first.mean() == pytest.approx(0, abs=1e-5) and first.std() == pytest.approx(1, abs=1e-4)
     assert np.all(second == 0)
 
