@@ -105,7 +105,7 @@ def test_a_network_whose_own_heads_learn_first_begins_trained() -> None:
     [
         ({"epochs": 0}, "compact.own.epochs = 0: input should be greater than or equal to 1"),
         ({"optimizer": {"name": "adam"}}, "compact.own.optimizer.learning_rate is missing"),
-        ({"batch_size": 8}, "own can have input_size, scaling, augmentation, heads_first, optimizer, schedule, epochs"),
+        ({"batch_size": 8}, "own = {'batch_size': 8}: batch_size cannot be a network's own; allowed: input_size"),
         ({"serving": MIRRORED}, "flip_averaging and coverage cannot be the own of one"),
     ],
 )

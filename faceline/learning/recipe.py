@@ -77,6 +77,13 @@ class NetworkSettings(Settings):
             raise ValueError(f"no such network; allowed: {', '.join(networks.names())}")
         return network
 
+    @field_validator("own")
+    @classmethod
+    def _of_one_alone(cls, own: dict[str, Any]) -> dict[str, Any]:
+        if other := set(own) - set(OWN):
+            raise ValueError(f"{', '.join(sorted(other))} cannot be a network's own; allowed: {', '.join(OWN)}")
+        return own
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _ = self.parsed_arguments  # raises SettingsError, which names the argument
@@ -90,8 +97,6 @@ class NetworkSettings(Settings):
             raise ValueError(f"{', '.join(sorted(both))} is given to another head, so it cannot be refitted")
         if self.refit.race and self.targets.race and self.targets.race.logit_adjustment:
             raise ValueError("race.logit_adjustment belongs to the network's own head, which refit replaces")
-        if other := set(self.own) - set(OWN):
-            raise ValueError(f"own can have {', '.join(OWN)}, not {', '.join(sorted(other))}")
         return self
 
 
