@@ -157,6 +157,19 @@ def test_the_folder_says_what_is_in_it(tmp_path: Path) -> None:
     assert [item.name for item in model.graph.input] == ["crops"]
 
 
+@pytest.mark.parametrize(("own", "halves"), [({}, True), ({"serving": {}}, False)])
+def test_weights_are_written_as_halves_where_every_network_has_them(
+    tmp_path: Path, own: dict[str, Any], halves: bool
+) -> None:
+    wide = {**network("gender"), "arguments": {"width": 8}}
+    networks = [wide, {**network("age"), "own": own}]
+    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=networks, serving={"half_precision": True}), {})
+    result = run(bundle, tmp_path / "out", "--format", "onnx", "--no-detector", "--check", "0")
+    assert result.exit_code == 0, result.output
+    parameters = sum(file.parameters for file in read_card(bundle).networks)
+    assert ((tmp_path / "out/predictor.onnx").stat().st_size < 3 * parameters) == halves
+
+
 def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
     bundle, output = write_toy_bundle(tmp_path / "bundle"), tmp_path / "out"
     output.mkdir()
