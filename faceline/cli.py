@@ -212,7 +212,7 @@ def compare(a: Path, b: Path, *, as_json: bool, samples: int, seed: int, level: 
 
 @main.command()
 @click.argument("bundles", metavar="BUNDLE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--shards",
     type=click.Path(path_type=Path),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faceline.errors import BundleError, PictureError
+from faceline.errors import FacelineError, PictureError
 from faceline.faces.decoding import decode, dimensions
 from faceline.files import digest
 from faceline.learning.bundle import Predictor
@@ -70,8 +70,8 @@ class Service:
         async with self._opening:
             try:
                 predictor, found = await asyncio.to_thread(self._opened)
-            except BundleError as error:
-                log.error("the bundle was not reloaded: %s", error.message)
+            except (FacelineError, OSError) as error:
+                log.error("the bundle was not reloaded: %s", error)
                 return False
             if self._engine is None:  # it was stopped meanwhile
                 return False

@@ -450,6 +450,7 @@ def test_the_command_prints_counts_or_json(monkeypatch: pytest.MonkeyPatch) -> N
         (b"picture,age\n" + b"x," * 600_000 + b"1\n", "profiles.csv: line 2 is too long; allowed: 1048576 bytes"),
         (b'picture,age\n"a,1\n' + b"b,2\n" * 50_000, "is no line of a CSV: field larger than field limit"),
         (b'picture,age\n"a,1\n', "profiles.csv: line 2 is no line of a CSV: unexpected end of data"),
+        (b'picture,age\n"a' + b'\n","a' * 300_000, "a row does not end within 1048576 characters; is a quote missing?"),
         (None, "profiles.csv cannot be read: No such file or directory"),
     ],
 )

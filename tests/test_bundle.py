@@ -187,6 +187,25 @@ def test_a_card_of_another_version_is_refused(bundle: Path, changes: dict[str, o
     assert message in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arguments": {"width": 2, "x": 1}}, "card.json: compact.arguments.x is not a setting"),
+        ({"own": {"epochs": 0}}, "card.json: compact.own.epochs = 0"),
+    ],
+)
+def test_a_network_s_settings_of_another_version_are_told_of_the_card(
+    bundle: Path, changes: dict[str, object], message: str
+) -> None:
+    card = read_json(bundle / "card.json")
+    card["recipe"]["settings"]["networks"][0] |= changes
+    write_json(bundle / "card.json", card)
+    with pytest.raises(BundleError) as caught:
+        read_card(bundle)
+    assert message in caught.value.message
+    assert "params.yaml" not in caught.value.message
+
+
 def test_a_folder_without_a_card_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"card\.json is missing"):
         read_card(tmp_path)

@@ -73,6 +73,18 @@ def test_parts_before_the_first_trained_one_are_frozen(train_from: str, trained:
     assert len(kernels) == trained + 2  # of the dense layer of each target
 
 
+def test_grey_pictures_are_seen_as_coloured_ones_without_colour() -> None:
+    coloured, settings = built(blocks=(1, 0, 0))
+    image = keras.Input((160, 160, 1))
+    grey = keras.Model(image, facenet.build(image, ("age", "gender"), settings))
+    for model in (coloured, grey):
+        keras.utils.set_random_seed(1)
+        facenet.initialize(model, settings)
+    picture = np.random.default_rng(1).standard_normal((1, 160, 160, 1)).astype(np.float32)
+    answers = [model(given)["age"] for model, given in ((grey, picture), (coloured, np.repeat(picture, 3, axis=-1)))]
+    assert np.allclose(*answers, atol=1e-4)
+
+
 def test_random_weights_are_left_as_they_are() -> None:
     model, settings = built(pretrained=False)
     before = model.get_weights()

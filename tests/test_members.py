@@ -100,9 +100,20 @@ def test_the_answer_is_the_mean_of_a_targets_networks(
 def test_training_goes_on_from_a_member_of_an_ensemble(tmp_path: Path) -> None:
     bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=APART, members=2), {})
     settings = recipe(networks=[network("gender")], start=str(bundle))
-    entry = settings.networks[0]
-    model = training.build(entry, settings)
-    assert start(model, entry, bundle, settings) == f"starts from {bundle}/compact-gender.keras"
+    (member,) = settings.all_members
+    model = training.build(member.settings, settings)
+    assert start(model, member, bundle, settings) == f"starts from {bundle}/compact-gender.keras"
+
+
+def test_each_network_of_an_ensemble_goes_on_from_its_own(tmp_path: Path) -> None:
+    networks = [network("age", "gender"), network("gender")]
+    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=networks, members=2), {})
+    settings = recipe(networks=networks, members=3, start=str(bundle))
+    said = [
+        start(training.build(member.settings, settings), member, bundle, settings) for member in settings.all_members
+    ]
+    names = ["age-gender", "gender", "age-gender-2", "gender-2", "age-gender", "gender"]
+    assert said == [f"starts from {bundle}/compact-{name}.keras" for name in names]
 
 
 def test_an_ensemble_has_a_member_at_least() -> None:

@@ -9,6 +9,7 @@ import pytest
 from faceline.errors import WeightsError
 from faceline.learning import networks
 from faceline.learning.networks._imagenet import DEVIATION, MEAN
+from faceline.learning.normalization import fused
 from faceline.learning.recipe import Recipe
 from faceline.learning.training import build
 from tests.torch_files import write_state
@@ -93,7 +94,7 @@ def state() -> State:
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    return build(settings(None).networks[0], settings(None))
+    return fused(build(settings(None).networks[0], settings(None)))  # as training has it
 
 
 def initialize(model: keras.Model, path: Path) -> str | None:

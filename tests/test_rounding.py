@@ -12,6 +12,7 @@ from faceline.errors import TrainingError
 from faceline.learning import rounding, training
 from faceline.learning.answering import load_network
 from faceline.learning.card import read_card
+from faceline.learning.forest_head import ForestHead
 from faceline.learning.keras_file import save_network
 from faceline.learning.recipe import Serving
 from tests.toy_bundle import write_toy_bundle
@@ -93,6 +94,16 @@ def test_a_kernel_of_zeros_stays_so() -> None:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, kernel_initializer="zeros")])
     rounding.round_weights(model, PACKED)
     assert not np.any(model.get_weights()[0])
+
+
+def test_the_leaves_of_a_forest_keep_their_digits() -> None:
+    features = keras.Input((4,))
+    leaves = np.linspace(0, 90, 200, dtype=np.float32)[:, None]
+    head = ForestHead(trees=1, nodes=200, outputs=1, depth=3)
+    model = keras.Model(features, head(features))
+    head.values.assign(leaves)
+    rounding.round_weights(model, PACKED)
+    assert np.array_equal(head.values.numpy(), leaves.astype(np.float16))
 
 
 def test_a_grid_needs_half_precision() -> None:

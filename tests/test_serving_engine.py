@@ -344,6 +344,9 @@ def test_a_bundle_that_cannot_be_used_is_not_taken(tmp_path: Path) -> None:
         before = service.digest
         next(path.glob("*.keras")).write_bytes(b"damaged")
         assert client.portal.call(service.reload) is False
+        (path / "card.json").unlink()
+        (path / "card.json").mkdir()  # an error of the system, as of a disk
+        assert client.portal.call(service.reload) is False
         assert service.digest == before
         assert ask(client, encoded()).status_code == 200
 

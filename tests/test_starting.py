@@ -31,10 +31,10 @@ def going_on(bundle: Path, *targets: str, **changes: Any) -> Recipe:
 
 def started(settings: Recipe, bundle: Path) -> tuple[str, dict[str, np.ndarray]]:
     """What is said, and the weights by target of a head or, of all other layers in order, as `trunk`."""
-    entry = settings.networks[0]
-    model = build(entry, settings)
-    said = start(model, entry, bundle, settings)
-    names = entry.targets.names
+    (member,) = settings.all_members
+    model = build(member.settings, settings)
+    said = start(model, member, bundle, settings)
+    names = member.settings.targets.names
     trunk = [w.ravel() for layer in model.layers if layer.name not in names for w in layer.get_weights()]
     return said, {"trunk": np.concatenate(trunk)} | {name: model.get_layer(name).get_weights()[0] for name in names}
 

@@ -13,7 +13,7 @@ from faceline.datasets.records import ShardSettings, read_rows
 from faceline.errors import SourceError
 from faceline.files import read_json, write_json
 from faceline.learning.answering import CropPredictor
-from faceline.learning.teacher import Teacher, read_answers
+from faceline.learning.teacher import Teacher, read_answers, write_answers
 from faceline.learning.teaching import STORED, teach, teacher_of
 from tests.toy_bundle import pack_toy_bundle, write_toy_bundle
 from tests.toys import network, pixels, recipe, write_shards
@@ -45,6 +45,28 @@ def test_the_command_writes_what_the_bundle_answers(shards: Path, bundle: Path, 
     assert np.allclose(taught.answers["age"].astype(float) @ np.arange(117), answers.age, atol=0.3)
     assert np.allclose(taught.answers["gender"][:, 0], answers.female_probability, atol=1e-3)
     assert np.allclose(taught.answers["race"], answers.race_probabilities, atol=1e-3)
+
+
+def test_a_bundle_that_says_nothing_of_ages_teaches_what_it_knows(shards: Path, tmp_path: Path) -> None:
+    taught = teach([write_toy_bundle(tmp_path / "bundle", "gender")], shards)
+    assert list(taught.answers) == ["gender"]
+
+
+def test_an_age_beyond_all_labels_is_taught_as_the_oldest(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = network("age") | {"targets": {"age": {"loss": "mae"}}}
+    bundle = pack_toy_bundle(tmp_path / "bundle", recipe(networks=[entry]), {})
+    monkeypatch.setattr(CropPredictor, "outputs", lambda self, crops: {"age": np.full((len(crops), 1), 117.3)})
+    table = tmp_path / "t.parquet"
+    write_answers(table, teach([bundle], shards))
+    assert set(read_answers(table).answers["age"].ravel()) == {116}
+
+
+def test_a_folder_is_no_table_to_write(shards: Path, bundle: Path) -> None:
+    result = CliRunner().invoke(main, ["teach", str(bundle), str(bundle.parent), "--shards", str(shards)])
+    assert result.exit_code == 2
+    assert "is a directory" in result.stderr
 
 
 def test_several_bundles_teach_their_mean_answer(shards: Path, bundle: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from faceline.datasets.records import ShardSettings
 from faceline.errors import SettingsError, SourceError, TrainingError
 from faceline.files import write_json
 from faceline.gates.passes import write_pass
-from faceline.learning import checkpoint, inputs, optimizers, training
+from faceline.learning import checkpoint, inputs, normalization, optimizers, training
 from faceline.learning.augmentation import augment
 from faceline.learning.card import FORMULAS, Input, read_card
 from faceline.learning.inputs import Subset
@@ -145,13 +145,47 @@ def test_a_batch_larger_than_the_set_is_refused(shards: Path, tmp_path: Path) ->
         train(recipe(batch_size=49), shards, tmp_path)
 
 
-def test_in_float16_the_loss_is_scaled_and_its_scale_is_in_the_checkpoint() -> None:
-    settings = recipe(precision="mixed_float16")
-    model = training.build(settings.networks[0], settings, "mixed_float16")
+def compiled(precision: str) -> keras.Model:
+    """A network whose normalization is fused, as in a training with that precision."""
+    settings = recipe(networks=[network("age") | {"arguments": {"width": 16}}], precision=precision)
+    model = normalization.fused(training.build(settings.networks[0], settings, precision))
     training.compile_network(model, settings.networks[0], settings, 1)
+    return model
+
+
+def test_in_float16_the_loss_is_scaled_and_its_scale_is_in_the_checkpoint(tmp_path: Path) -> None:
+    model = compiled("mixed_float16")
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert optimizers.rate(model.optimizer) == pytest.approx(0.003)
-    assert any("dynamic_scale" in variable.path for variable in checkpoint._variables(model)["optimizer"])
+    model.optimizer.dynamic_scale.assign(1024)
+    checkpoint.save(tmp_path / "x.npz", model, model.get_weights(), checkpoint.Progress(epoch=1))
+    again = compiled("mixed_float16")
+    checkpoint.restore(tmp_path / "x.npz", again)
+    assert float(again.optimizer.dynamic_scale) == 1024
+
+
+@pytest.mark.parametrize(("before", "after"), [("mixed_float16", "mixed_bfloat16"), ("float32", "mixed_float16")])
+def test_a_training_goes_on_where_another_precision_is_computed_in(tmp_path: Path, before: str, after: str) -> None:
+    first, second = compiled(before), compiled(after)
+    batch = np.random.default_rng(1).normal(size=(4, 28, 28, 3)).astype(np.float32), np.full((4, 1), 30)
+    first.fit(*batch, verbose=0)
+    checkpoint.save(tmp_path / "x.npz", first, first.get_weights(), checkpoint.Progress(epoch=1))
+    _, progress = checkpoint.restore(tmp_path / "x.npz", second)
+    assert progress.epoch == 1
+    assert int(second.optimizer.iterations) == 1
+    moments = [
+        [v.numpy() for v in getattr(model.optimizer, "inner_optimizer", model.optimizer).variables]
+        for model in (first, second)
+    ]
+    assert all(map(np.array_equal, *moments))
+    assert all(map(np.array_equal, first.get_weights(), second.get_weights()))
+    second.fit(*batch, verbose=0)
+
+
+def test_pictures_too_small_for_the_network_are_told_in_one_line(shards: Path, tmp_path: Path) -> None:
+    entry = {"network": "facenet", "arguments": {"pretrained": False}, "targets": network("age")["targets"]}
+    with pytest.raises(SettingsError, match="^input_size = 48 does not suit facenet: "):
+        train(recipe(networks=[entry], input_size=48), shards, tmp_path)
 
 
 def test_a_gradient_is_shortened_and_sgd_has_its_momentum() -> None:

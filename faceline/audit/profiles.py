@@ -18,7 +18,7 @@ from faceline.files import sha256_file
 
 PICTURE, STATED = "picture", ("age", "gender")
 ADVICE = "allowed: a CSV in UTF-8 with a header that names picture and age or gender or both, and any further columns"
-LONGEST = 2**20  # bytes of a line; a row that ends nowhere must not fill the memory
+LONGEST = 2**20  # bytes of a line, and characters of a row; what ends nowhere must not fill the memory
 SHOWN = 12  # names of a header that an error lists
 
 _AGE = re.compile(r"(\d{1,3})(\.\d*)?", re.ASCII)
@@ -116,11 +116,23 @@ def _require_header(path: Path, names: tuple[str, ...], reserved: frozenset[str]
 
 def _records(path: Path) -> Iterator[list[str]]:
     """The header and the rows; SourceError for a line that cannot be read, or a row with too many or few fields."""
+    held = 0  # characters since the last record
+
+    def counted(lines: Iterator[str]) -> Iterator[str]:
+        nonlocal held
+        for line in lines:
+            held += len(line)
+            if held > LONGEST:
+                found = f"a row does not end within {LONGEST} characters; is a quote missing?"
+                raise SourceError(f"{path}: line {reader.line_num}: {found}; {ADVICE}")
+            yield line
+
     with path.open("rb") as file:
-        reader = csv.reader(_lines(path, file), strict=True)
+        reader = csv.reader(counted(_lines(path, file)), strict=True)
         width = 0
         try:
             for record in reader:
+                held = 0
                 if not record:
                     continue  # an empty line is no row
                 width = width or len(record)

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from faceline.errors import BundleError
+from faceline.errors import BundleError, SettingsError
 from faceline.faces.cropping import CropSettings
 from faceline.faces.detection import DetectSettings
 from faceline.files import digest, read_json
 from faceline.learning.recipe import Recipe, Scaling
-from faceline.params import Settings
+from faceline.params import PARAMS, Settings
 
 CARD = "card.json"
 FORMAT = 3  # raised when an older reader would misunderstand a card
@@ -176,6 +176,8 @@ def read_card(bundle: Path) -> Card:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise BundleError(f"{bundle / CARD}: {key}: {first['msg']}") from None
+    except SettingsError as error:  # of a network's own settings or arguments, which it takes for those of params.yaml
+        raise BundleError(f"{bundle / CARD}: {error.message.removeprefix(f'{PARAMS}: ')}") from None
 
 
 def file_digests(recipe: Recipe) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 It lies in the store and is only ever replaced whole. It holds every variable of the network (weights, statistics of
 normalization, states of random generators) and of the optimizer (moments, averages, step, learning rate), the best
-weights so far, and the `Progress`. Beside it lies the history so far as JSON, for whoever watches the training.
+weights so far, and the `Progress`. A training may go on where another precision is computed in. Beside it lies the history so far as JSON, for whoever watches the training.
 """
 
 import dataclasses
@@ -63,10 +63,17 @@ def restore(path: Path, model: keras.Model) -> tuple[Arrays, Progress]:
     except (OSError, EOFError, ValueError, LookupError, zipfile.BadZipFile):
         return model.get_weights(), Progress()
     for group, variables in _variables(model).items():
+        if group == "scale" and "scale_0" not in arrays:
+            continue  # it went so far where no loss is scaled, as in bfloat16
         for index, variable in enumerate(variables):
             variable.assign(arrays[f"{group}_{index}"])
     return [arrays[f"best_{index}"] for index in range(len(model.weights))], progress
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
-    return {"network": model.variables, "optimizer": model.optimizer.variables}
+    """The variables by group; those of the scaling of the loss, which float16 alone has, in one of their own."""
+    optimizer = model.optimizer
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    known = {id(variable) for variable in inner.variables}
+    scale = [variable for variable in optimizer.variables if id(variable) not in known]
+    return {"network": model.variables, "optimizer": inner.variables, "scale": scale}

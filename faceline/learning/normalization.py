@@ -49,6 +49,7 @@ def fused(model: keras.Model) -> keras.Model:
         return model
     same = keras.models.clone_model(model, clone_function=swapped, recursive=True)
     same.set_weights(model.get_weights())
+    same.dtype_policy = model.dtype_policy  # which tells Keras to scale the loss in float16; a clone has the global one
     return same
 
 

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from faceline.errors import TrainingError
+from faceline.learning.forest_head import ForestHead
 from faceline.learning.recipe import Serving
 
 HALF = np.finfo(np.float16)
@@ -30,6 +31,7 @@ def round_weights(model: keras.Model, serving: Serving) -> None:
     Raises:
         TrainingError: a weight is beyond what float16 holds, 65,504.
     """
+    leaves = {id(layer.values) for layer in model.layers if isinstance(layer, ForestHead)}  # answers, no kernel
     for variable in model.variables if serving.half_precision else ():
         values = variable.numpy()
         if values.dtype != np.float32:
@@ -39,7 +41,7 @@ def round_weights(model: keras.Model, serving: Serving) -> None:
             told = f"{variable.path} has a weight of {largest:g}, and float16 ends at 65504"
             raise TrainingError(f"{model.name}: {told}; set serving.half_precision to false")
         # Biases and normalizations weigh little and need all their digits, too.
-        if serving.rounding and values.ndim > 1 and not _adds_up_few(values):
+        if serving.rounding and values.ndim > 1 and id(variable) not in leaves and not _adds_up_few(values):
             values = _on_grid(values, serving.rounding)
         variable.assign(values.astype(np.float16).astype(np.float32))
 

@@ -12,19 +12,20 @@ from faceline.datasets.labels import TARGETS
 from faceline.errors import SettingsError
 from faceline.learning.answering import load_network
 from faceline.learning.card import Card, NetworkFile, read_card
-from faceline.learning.recipe import NetworkSettings, Recipe
+from faceline.learning.recipe import Member, NetworkSettings, Recipe
 
 Shapes = list[list[tuple[int, ...]]]  # of the weights of each layer
 
 
-def start(model: keras.Model, entry: NetworkSettings, bundle: Path, recipe: Recipe) -> str:
-    """Put a bundle's weights into the network that `entry` of the recipe describes; say in a few words what was put.
+def start(model: keras.Model, member: Member, bundle: Path, recipe: Recipe) -> str:
+    """Put a bundle's weights into the network that `member` of the recipe describes; say in a few words what was put.
 
     Raises:
         BundleError: the bundle cannot be read.
         SettingsError: it has no such network, or one of other shapes or for pixels scaled otherwise.
     """
-    file = _source(read_card(bundle), entry, bundle)
+    entry = member.settings
+    file = _source(read_card(bundle), member, bundle)
     if file.input.scaling != recipe.scaling:
         raise SettingsError(f"start = {bundle}: its pixels are {file.input.scaling}, the recipe's {recipe.scaling}")
     source = load_network(bundle, file)
@@ -37,10 +38,14 @@ def start(model: keras.Model, entry: NetworkSettings, bundle: Path, recipe: Reci
     return f"starts from {bundle / file.file}" + (f", {' and '.join(new)} anew" if new else "")
 
 
-def _source(card: Card, entry: NetworkSettings, bundle: Path) -> NetworkFile:
-    """The bundle's network of the same architecture; of several, that with equal arguments and most targets shared."""
+def _source(card: Card, member: Member, bundle: Path) -> NetworkFile:
+    """The bundle's network of the same architecture; of several, that with equal arguments and the most like targets.
+
+    Where the bundle has several of these, members that differ by their seeds alone take them in turn.
+    """
+    entry = member.settings
     found = [
-        (theirs.arguments == entry.arguments, len({*file.targets} & {*entry.targets.names}), file)
+        (_likeness(theirs, file, entry), file)
         for theirs, file in zip(
             card.recipe.settings.networks * card.recipe.settings.members, card.networks, strict=True
         )
@@ -49,7 +54,15 @@ def _source(card: Card, entry: NetworkSettings, bundle: Path) -> NetworkFile:
     if not found:
         has = ", ".join(sorted({theirs.network for theirs in card.recipe.settings.networks}))
         raise SettingsError(f"start = {bundle}: it has no network {entry.network}; it has {has}")
-    return max(found, key=lambda item: item[:2])[2]
+    best = max(likeness for likeness, _ in found)
+    alike = [file for likeness, file in found if likeness == best]
+    return alike[(member.number - 1) % len(alike)]
+
+
+def _likeness(theirs: NetworkSettings, file: NetworkFile, mine: NetworkSettings) -> tuple[bool, int, int]:
+    """The higher the better: are the arguments equal, how many targets are shared, and how few are not."""
+    both, either = {*file.targets} & {*mine.targets.names}, {*file.targets} | {*mine.targets.names}
+    return (theirs.arguments == mine.arguments, len(both), -len(either))
 
 
 def _trunk(model: keras.Model) -> list[keras.Layer]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from faceline.datasets.crops import CropFormat
+from faceline.datasets.labels import OLDEST
 from faceline.datasets.records import read_manifest, read_rows
 from faceline.errors import SourceError
 from faceline.learning import heads
@@ -81,10 +82,12 @@ def teacher_of(recipe: Recipe, shards: Path, store: Path, say: Callable[[str], N
 
 def _answers(predictor: CropPredictor, pictures: np.ndarray) -> dict[str, np.ndarray]:
     """A bundle's outputs as a table holds them: ages as a distribution where its head gives one, else in years."""
-    outputs, form = predictor.outputs(pictures), predictor.card.recipe.settings.age_answers
+    outputs = predictor.outputs(pictures)
     if (ages := outputs.get("age")) is not None:
+        form = predictor.card.recipe.settings.age_answers
         distribution = heads.distribution(ages, form)
-        outputs["age"] = heads.years(ages, form)[:, None] if distribution is None else distribution
+        # A number has no bounds of its own; a table of answers has those of labels.
+        outputs["age"] = heads.years(ages, form).clip(max=OLDEST)[:, None] if distribution is None else distribution
     return outputs
 
 

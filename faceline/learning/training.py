@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from faceline.datasets.records import MANIFEST
-from faceline.errors import TrainingError
+from faceline.errors import SettingsError, TrainingError
 from faceline.files import digest, sha256_file
 from faceline.learning import (
     adjustment,
@@ -94,12 +94,20 @@ def checkpoints(store: Path, shards: Path, recipe: Recipe) -> Path:
 
 
 def build(entry: NetworkSettings, recipe: Recipe, policy: str = "float32") -> keras.Model:
-    """The untrained network: a picture as `pixels.prepare` gives it in, {target: output} out."""
+    """The untrained network: a picture as `pixels.prepare` gives it in, {target: output} out.
+
+    Raises:
+        SettingsError: the architecture cannot be built for pictures of this size.
+    """
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
         image = keras.Input((recipe.input_size, recipe.input_size, recipe.channels), name="image")
-        features = networks.load(entry.network).build(image, entry.targets.names, entry.parsed_arguments)
+        try:
+            features = networks.load(entry.network).build(image, entry.targets.names, entry.parsed_arguments)
+        except ValueError as error:  # as a layer with no pixel left
+            told = str(error).partition("\n")[0]
+            raise SettingsError(f"input_size = {recipe.input_size} does not suit {entry.network}: {told}") from None
         return keras.Model(image, heads.outputs(features, entry.targets), name=entry.name)
     finally:
         keras.config.set_dtype_policy(before)
@@ -157,7 +165,7 @@ def _train_one(
         model = normalization.fused(build(entry, recipe, hardware.policy))
         refit.require_room(model, entry, learning.rows)
         compile_network(model, entry, recipe, steps, hardware.xla, workers=workers)
-        said = _initialize(model, entry, recipe)
+        said = _initialize(model, member, recipe)
         best, progress = checkpoint.restore(saved, model)
         if progress.epoch:
             tell(f"trained before, up to epoch {progress.epoch}/{recipe.epochs}")
@@ -194,11 +202,11 @@ def _train_one(
     return Trained(name, entry, result, progress.history)
 
 
-def _initialize(model: keras.Model, entry: NetworkSettings, recipe: Recipe) -> str | None:
+def _initialize(model: keras.Model, member: Member, recipe: Recipe) -> str | None:
     """Put into the network what it starts from, a bundle's weights or pretrained ones of its own; say what they are."""
     if recipe.start is not None:
-        return starting.start(model, entry, Path(recipe.start), recipe)
-    return networks.initialize(entry.network, model, entry.parsed_arguments)
+        return starting.start(model, member, Path(recipe.start), recipe)
+    return networks.initialize(member.settings.network, model, member.settings.parsed_arguments)
 
 
 def _own_statistics(entry: NetworkSettings, recipe: Recipe, learning: Subset) -> averaging.OwnStatistics:

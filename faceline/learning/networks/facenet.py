@@ -131,6 +131,7 @@ class _Trunk:
     def _stem(self, x: "keras.KerasTensor") -> "keras.KerasTensor":
         from keras import layers
 
+        x = layers.Concatenate()([x] * 3) if x.shape[-1] == 1 else x  # its weights are for three channels
         x = self._convolution(x, "Conv2d_1a_3x3", 32, (3, 3), stride=2)
         x = self._convolution(x, "Conv2d_2a_3x3", 32, (3, 3), padding="valid")
         x = self._convolution(x, "Conv2d_2b_3x3", 64, (3, 3))

@@ -78,12 +78,13 @@ def _variables(model: "keras.Model") -> dict[str, "keras.Variable"]:
     """The variables of the network, heads left out, by their names in a checkpoint."""
     from keras import layers
 
-    names = {layers.Conv2D: CONVOLUTION, layers.BatchNormalization: NORMALIZATION}
+    kinds = ((layers.Conv2D, CONVOLUTION), (layers.BatchNormalization, NORMALIZATION))
     return {
         f"{layer.name.replace('_', '.')}.{name}": variable
         for layer in model.layers
-        if type(layer) in names
-        for name, variable in zip(names[type(layer)], layer.weights, strict=True)
+        for kind, names in kinds
+        if isinstance(layer, kind)
+        for name, variable in zip(names, layer.weights, strict=True)
     }
 
 
