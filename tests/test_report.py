@@ -239,6 +239,7 @@ def test_groups_keep_their_order_and_few_rows_are_marked(material: Material) -> 
         (4.567, "years", "4.57 years"),
         (-0.001, "signed", "+0.00 years"),
         (0.9234, "share", "92.3%"),
+        (0.434486, "share", "43.4%"),
         (0.98765, "number", "0.988"),
     ],
 )

@@ -184,7 +184,7 @@ def test_a_training_goes_on_where_another_precision_is_computed_in(tmp_path: Pat
 
 def test_pictures_too_small_for_the_network_are_told_in_one_line(shards: Path, tmp_path: Path) -> None:
     entry = {"network": "facenet", "arguments": {"pretrained": False}, "targets": network("age")["targets"]}
-    with pytest.raises(SettingsError, match="^input_size = 48 does not suit facenet: "):
+    with pytest.raises(SettingsError, match=r"^input_size = 48 does not suit facenet: "):
         train(recipe(networks=[entry], input_size=48), shards, tmp_path)
 
 

@@ -89,7 +89,9 @@ def words(value: float | None, unit: str) -> str:
     """A number with its unit: years, signed (years), share (as percent) or number."""
     if value is None:
         return MISSING
-    value = round(value, 4 if unit == "share" else 2 if unit != "number" else 3) + 0.0  # no minus before a zero
+    value = (
+        round(value, 3 if unit in ("share", "number") else 2) + 0.0
+    )  # as many digits as are shown: no minus before a zero
     return {"years": f"{value:.2f} years", "signed": f"{value:+.2f} years", "share": f"{value:.1%}"}.get(
         unit, f"{value:.3f}"
     )

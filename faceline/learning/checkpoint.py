@@ -2,7 +2,8 @@
 
 It lies in the store and is only ever replaced whole. It holds every variable of the network (weights, statistics of
 normalization, states of random generators) and of the optimizer (moments, averages, step, learning rate), the best
-weights so far, and the `Progress`. A training may go on where another precision is computed in. Beside it lies the history so far as JSON, for whoever watches the training.
+weights so far, and the `Progress`. A training may go on where another precision is computed in. Beside it lies the
+history so far as JSON, for whoever watches the training.
 """
 
 import dataclasses

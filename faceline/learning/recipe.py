@@ -211,7 +211,7 @@ class Sampling(Settings):
 
 
 class Serving(Settings):
-    """How the bundle answers and is stored; training does not depend on it."""
+    """How the bundle answers and is stored; what the networks learn does not depend on it."""
 
     flip_averaging: bool = False  # the answer is the mean of those for a crop and its mirror image; half as fast
     coverage: Annotated[float, Field(gt=0, lt=1)] = 0.9  # share of ages that their intervals are to hold
