@@ -24,6 +24,7 @@ from faceline.console import load_tensorflow
 from faceline.datasets import folding
 from faceline.datasets.crops import CropFormat
 from faceline.datasets.folding import HELD_OUT, FoldSettings
+from faceline.datasets.ingestion import IngestSettings
 from faceline.datasets.records import MANIFEST, ShardSettings, read_manifest, read_rows
 from faceline.datasets.tables import OUT_OF_FOLD, PREDICTIONS, SUSPECTS
 from faceline.errors import SettingsError, SourceError
@@ -34,7 +35,7 @@ from faceline.gates.passes import require_pass, write_pass
 from faceline.learning import predicting
 from faceline.learning.card import read_card
 from faceline.learning.recipe import Recipe
-from faceline.params import chosen, read_settings
+from faceline.params import chosen, read_settings, section
 
 STORE = Path("store/crossvalidate")
 PLAN = STORE / "plan.json"
@@ -131,12 +132,28 @@ def require_unseen(recipe: Recipe, name: str, dataset: str) -> None:
     """Refuse a recipe whose networks learn from others that may have seen the pictures of any fold.
 
     Raises:
-        SettingsError: it has a teacher, or starts from a bundle trained on this dataset.
+        SettingsError: it has a teacher, or starts from a bundle trained on this dataset or another with a file of the
+            same name, or from one that learned from others itself.
     """
     if recipe.distill is not None:
         raise SettingsError(f"recipes.{name}.distill: the teacher may have seen the pictures of any fold; do without")
-    if recipe.start is not None and read_card(Path(recipe.start)).dataset == dataset:
+    if recipe.start is None:
+        return
+    card = read_card(Path(recipe.start))
+    before = card.recipe.settings
+    if card.dataset == dataset or files_of(card.dataset) & files_of(dataset):
         raise SettingsError(f"recipes.{name}.start: {recipe.start} has seen pictures of {dataset}, so of any fold")
+    if before.start is not None or before.distill is not None:
+        told = "learned from another bundle, which may have seen the pictures of any fold"
+        raise SettingsError(f"recipes.{name}.start: {recipe.start} {told}")
+
+
+def files_of(dataset: str) -> set[str]:
+    """The names of the files that a dataset of params.yaml is read from; none of one that is not there."""
+    if dataset not in section("datasets"):
+        return set()
+    sources = read_settings(IngestSettings, "datasets", dataset, "ingest").sources
+    return {source.file for source in sources if source.reader != "manifest"}  # whose names say nothing
 
 
 def key(data: Path, settings: FoldSettings, size: int) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
 from prefect.variables import Variable
 from slugify import slugify
@@ -42,7 +43,12 @@ def check(
     news = [what for what, seen in now.items() if before.get(what) != seen]
     if not news:
         return Completed(name=UNCHANGED, message="no new data, commit or remote state")
-    run = run_deployment(deployment, timeout=0, as_subflow=False)
+    try:
+        run = run_deployment(deployment, timeout=0, as_subflow=False)
+    except ObjectNotFound:
+        return Failed(
+            message=f"there is no deployment {deployment}; `make ui` or `python -m pipelines serve` brings it"
+        )
     Variable.set(name, now, overwrite=True)
     say("changed: %s; started %s as %s", ", ".join(news), deployment, run.name)
     return Completed(message=f"changed: {', '.join(news)}; started {run.name}")

@@ -63,13 +63,15 @@ def compare(
         when_busy: What to do while another run works in the folder.
     """
     holder = f"run {runtime.flow_run.name}"
+    say = get_run_logger().info
     try:
-        settings = read_settings(CompareSettings, "compare", path=folder / "params.yaml")
-        chosen = unique(tuple(variants) or settings.variants)
         with (
-            place.opened(folder, holder, when_busy, get_run_logger().info) as project,
-            experiments.untouched(project) as restore,
+            place.opened(folder, holder, when_busy, say) as project,
+            experiments.untouched(project, say) as restore,
         ):
+            # Only now: another run may have overridden settings until here.
+            settings = read_settings(CompareSettings, "compare", path=folder / "params.yaml")
+            chosen = unique(tuple(variants) or settings.variants)
             results = []
             for variant in chosen:
                 restore()
@@ -128,9 +130,10 @@ def conclude(results: Sequence[Result], settings: CompareSettings) -> State:
     rows = ranked(results, settings)
     create_table_artifact(key="comparison", table=rows, description=f"Ranked by {settings.metric}")
     create_markdown_artifact(key="comparison-plot", markdown=page(rows, settings), description="The comparison, drawn")
-    broken = [result for result in results if not result.metrics]
+    broken = [result for result in results if settings.metric not in result.metrics]
     if broken:
-        return Failed(message="; ".join(f"{result.variant}: {result.fault}" for result in broken))
+        told = [f"{each.variant}: {each.fault or f'it has no metric {settings.metric}'}" for each in broken]
+        return Failed(message="; ".join(told))
     best = rows[0]
     return Completed(message=f"best of {len(rows)}: {best['variant']}, {settings.metric} {best[settings.metric]:g}")
 

@@ -18,6 +18,8 @@ from pipelines.project import DVC, Project, ProjectError
 WhenBusy = Literal["wait", "cancel"]
 LOCK = Path(".dvc/tmp/pipelines.lock")
 CLONES = Path(".dvc/tmp/pipelines")  # of the project whose clones they are; git and DVC ignore it
+# What a clone has of its source: its branches, and its tags, so that no version is one that the source does not know.
+REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
 POLL = 1.0  # seconds between two looks at a lock
 AUTHOR = ("-c", "user.name=faceline pipelines", "-c", "user.email=pipelines@localhost")  # where git knows no other
 
@@ -99,7 +101,7 @@ def clone(origin: Project, own: Project, ref: str, say: Say) -> None:
     if not (own.folder / ".git").exists():
         shutil.rmtree(own.folder, ignore_errors=True)
         origin.git("clone", "--quiet", "--no-checkout", str(origin.folder), str(own.folder))
-    own.git("fetch", "--quiet", "--prune", "--force", "origin", commit, "+refs/heads/*:refs/remotes/origin/*")
+    own.git("fetch", "--quiet", "--prune", "--force", "origin", commit, *REFS)
     own.git("checkout", "--quiet", "--force", "--detach", commit)
     own.git("clean", "--quiet", "-d", "--force")
     _share(origin, own)
@@ -174,12 +176,16 @@ def _within(project: Project, commit: str, other: str) -> bool:
 
 
 def _share(origin: Project, own: Project) -> None:
-    """Give a clone the source's cache, and the settings that git does not carry (remotes and their secrets)."""
+    """Give a clone the source's cache, and its remotes with the secrets that git does not carry.
+
+    Paths there are relative to the folder of the file, which is another one in the clone.
+    """
     local = ConfigObj(str(origin.folder / ".dvc/config.local"))
-    for section in local.values():
-        url = section.get("url") if isinstance(section, dict) else None
-        if url and "://" not in url:
-            section["url"] = str((origin.folder / ".dvc" / url).resolve())
+    for config in (ConfigObj(str(origin.folder / ".dvc/config")), local):
+        for name, section in config.items():
+            url = section.get("url") if isinstance(section, dict) else None
+            if url and "://" not in url:
+                local.setdefault(name, {})["url"] = str((origin.folder / ".dvc" / url).resolve())
     local.setdefault("cache", {})["dir"] = origin.answer(*DVC, "cache", "dir")
     local.filename = str(own.folder / ".dvc/config.local")
     local.write()

@@ -51,11 +51,13 @@ def promote(
     Args:
         folder: The project; the candidate is what lies in it.
         ref: Take the candidate from this git ref (a branch, a commit, an experiment) in a clone instead.
-        branch: The branch on which a clone leaves the promotion.
+        branch: The branch on which a clone leaves the promotion; must be named with `ref`.
         without_comparison: Accept a candidate also where the baseline left no predictions to compare with.
         when_busy: What to do while another run works in the folder.
     """
     say = get_run_logger().info
+    if ref and not branch:
+        return Failed(message=f"{ref} is promoted in a clone, which is not kept: name the branch that is to have it")
     try:
         holder = f"run {runtime.flow_run.name}"
         with place.opened(folder, holder, when_busy, say, ref=ref, name="promote") as project:
@@ -64,10 +66,8 @@ def promote(
             require_ready(project)
             reason = judge(project, without_comparison)
             version = register(project, reason)
-            if ref and branch:
-                project.git(
-                    "push", "--quiet", "--atomic", "origin", f"HEAD:refs/heads/{branch}", f"refs/tags/{version}"
-                )
+            if ref:
+                publish(project, version, f"refs/heads/{branch}")
             return Completed(message=f"{version}: {reason}")
     except BusyError as busy:
         return Cancelled(message=str(busy))
@@ -177,6 +177,15 @@ def register(project: Project, reason: str) -> str:
     if card.exists():
         create_markdown_artifact(key="model-card", markdown=card.read_text(encoding="utf-8"), description=version)
     return version
+
+
+def publish(project: Project, version: str, branch: str) -> None:
+    """Give a clone's promotion to its source; a version that the source does not take is none."""
+    try:
+        project.git("push", "--quiet", "--atomic", "origin", f"HEAD:{branch}", f"refs/tags/{version}")
+    except ProjectError:
+        project.git("tag", "--delete", version)
+        raise
 
 
 @contextmanager

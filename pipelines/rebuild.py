@@ -15,6 +15,7 @@ from pipelines.building import CACHED, Build, Built, build
 from pipelines.place import BusyError, WhenBusy
 from pipelines.project import Project, ProjectError
 from pipelines.remote import pull, push
+from pipelines.reports import WORKSPACE
 
 
 @flow(persist_result=False)
@@ -57,7 +58,8 @@ def rebuild(  # noqa: PLR0917 - each is a field in the UI
     changes = experiments.overrides(dataset, recipe, set)
     how = Build(force=force, parallel=parallel, retries=retries, delay=retry_delay)
     try:
-        clone = str(runtime.deployment.name or "rebuild")
+        deployed = str(runtime.deployment.name or WORKSPACE)
+        clone = "rebuild" if deployed == WORKSPACE else deployed  # reports have the project's own folder by that name
         with place.opened(folder, f"run {name}", when_busy, say, ref=ref, name=clone) as project:
             experiments.override(project, changes)
             if ref:

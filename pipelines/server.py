@@ -7,11 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
 import httpx
 
 HOST = "127.0.0.1"
 PORT = 4200
 PATIENCE = 120.0  # seconds for a server to answer
+
+
+class ServerError(click.ClickException):
+    """There is no server, and none can be had."""
 
 
 def url(port: int = PORT) -> str:
@@ -32,7 +37,7 @@ def running(port: int) -> Iterator[str]:
     """The API of the server on this port; one that had to be started is ended with the block.
 
     Raises:
-        RuntimeError: it did not come up.
+        ServerError: it did not come up.
     """
     api = url(port)
     if answers(api):
@@ -46,7 +51,7 @@ def running(port: int) -> Iterator[str]:
         deadline = time.monotonic() + PATIENCE
         while not answers(api):
             if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the Prefect server did not come up on port {port}; is it in use?")
+                raise ServerError(f"the Prefect server did not come up on port {port}; is it in use?")
             time.sleep(0.5)
         yield api
     finally:

@@ -55,12 +55,14 @@ def tune(trials: int | None = None, folder: Path = Path(), when_busy: WhenBusy =
     """
     folder = folder.resolve()
     params = folder / PARAMS
+    say = get_run_logger().info
     try:
-        settings = read_settings(TuneSettings, "tune", path=params)
-        base = section("recipes", settings.recipe, path=params)
-        require_space(settings, base)
-        with place.opened(folder, f"run {runtime.flow_run.name}", when_busy, get_run_logger().info) as project:
-            with experiments.untouched(project) as restore:
+        with place.opened(folder, f"run {runtime.flow_run.name}", when_busy, say) as project:
+            with experiments.untouched(project, say) as restore:
+                # Only now: another run may have overridden settings until here.
+                settings = read_settings(TuneSettings, "tune", path=params)
+                base = section("recipes", settings.recipe, path=params)
+                require_space(settings, base)
                 built = build(project, [DATA_READY], Build())
                 if not built.done:
                     return final(built)
@@ -173,7 +175,7 @@ class Watch:
 
     def __init__(self, store: Path, metric: str, trial: Trial) -> None:
         self.store, self.metric, self.trial = store, metric, trial
-        self.before = set(store.glob("*/*.json"))
+        self.before = {path: path.stat().st_mtime_ns for path in store.glob("*/*.json")}
         self.told = 0
 
     def listen(self, line: str) -> None:
@@ -193,7 +195,9 @@ class Watch:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _epochs(self) -> list[Path]:
-        return sorted(set(self.store.glob("*/*.json")) - self.before)
+        """What this training writes: anew, or where it goes on from a run that was killed."""
+        found = self.store.glob("*/*.json")
+        return sorted(path for path in found if path.stat().st_mtime_ns != self.before.get(path))
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:

@@ -4,7 +4,6 @@ Reads data/ingest (pictures), data/clean (kept rows) and data/detect (faces), wr
 (the crops as PNG, with their quality), rejected.parquet and summary.json. Run it with `dvc repro crop`.
 """
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from faceline.datasets.summary import summarize, told
 from faceline.datasets.tables import CROPS, REJECTED
+from faceline.errors import SourceError
 from faceline.faces.cropping import CropSettings, crop_face, only_face
 from faceline.faces.decoding import decode, encode_png
 from faceline.faces.detection import Face
@@ -79,7 +79,7 @@ def crop_part(part: Part) -> tuple[int, pa.Table]:
 
 def faces_by_image(faces: pa.Table) -> dict[str, list[Face] | str]:
     """The faces of each picture, by descending score, or what the detector raised."""
-    result: dict[str, Any] = defaultdict(list)
+    result: dict[str, Any] = {}
     names = ("x", "y", "width", "height", "score")
     for row in faces.sort_by([("image_id", "ascending"), ("face", "ascending")]).to_pylist():
         if row["error"] is not None:
@@ -87,7 +87,7 @@ def faces_by_image(faces: pa.Table) -> dict[str, list[Face] | str]:
         elif row["face"] is None:
             result[row["image_id"]] = []
         else:
-            result[row["image_id"]].append(
+            result.setdefault(row["image_id"], []).append(
                 Face(**{name: row[name] for name in names}, landmarks=tuple(row["landmarks"] or ()))
             )
     return result
@@ -110,6 +110,8 @@ def main(ingest: Path, clean: Path, detect: Path, gates: Path, output: Path) -> 
     kept = read_table(clean / "kept.parquet", ["image_id", "path"]).to_pydict()
     paths = dict(zip(kept["image_id"], kept["path"], strict=True))
     faces = faces_by_image(read_table(detect / "faces.parquet"))
+    if lacking := paths.keys() - faces.keys():
+        raise SourceError(f"{detect} lacks {len(lacking)} of the kept pictures; run `dvc repro detect`")
     with atomic_directory(output) as partial:
         parts = []
         for images in sorted((ingest / "images").glob("*.parquet")):

@@ -73,6 +73,13 @@ def test_a_rule_on_a_field_that_the_source_lacks_is_skipped_and_said() -> None:
     assert verdict.skipped == {"face_score": "face_score", "second_face": "second_face_score"}
 
 
+def test_a_rule_on_a_field_that_one_of_several_sources_lacks_is_skipped_for_its_rows() -> None:
+    frame = rows({}, {"face_score": None}, {"path": "mine/1.jpg", "face_score": None})
+    verdict = judged(frame)
+    assert list(verdict.kept) == [True, False, True]
+    assert verdict.skipped == {"face_score in mine": "face_score", "second_face": "second_face_score"}
+
+
 def test_a_missing_score_is_no_face_when_other_rows_have_one() -> None:
     assert judged(rows({}, {"face_score": None})).reason[1] == "no_face_score"
 

@@ -39,6 +39,24 @@ def test_a_square_box_is_taken_as_it_is() -> None:
     np.testing.assert_array_equal(crop, picture[20:52, 10:42])
 
 
+@pytest.mark.parametrize("fill", ["white", "picture"])
+def test_a_long_thin_picture_takes_no_square_of_its_length(fill: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[int, int]] = []
+    new = Image.new
+    monkeypatch.setattr(Image, "new", lambda mode, size, *rest: made.append(size) or new(mode, size, *rest))
+    crop = crop_face(np.zeros((20, 12_000, 3), np.uint8), Face(0, 0, 12_000, 20, 1.0), settings(fill=fill))
+    assert max(width * height for width, height in made) <= 4096**2
+    assert crop.shape == (32, 32, 3)
+    assert (crop[:12] == 255).all() and (crop[20:] == 255).all()
+
+
+def test_a_face_in_a_huge_picture_is_where_it_was() -> None:
+    picture = np.full((5000, 5000, 3), 255, np.uint8)
+    picture[:2500, :2500] = 0
+    crop = crop_face(picture, Face(0, 0, 5000, 5000, 1.0), settings())
+    assert (crop[:12, :12] == 0).all() and (crop[20:, 20:] == 255).all()
+
+
 def test_white_fill_keeps_the_aspect_ratio_and_pads_white() -> None:
     crop = crop_face(coordinates(100, 80), Face(10, 20, 16, 32, 1.0), settings())
     assert (crop[:, :8] == 255).all()

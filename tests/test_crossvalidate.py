@@ -17,13 +17,15 @@ from faceline.datasets.folding import FoldSettings, part_of, subset_of
 from faceline.datasets.records import SUBSETS, ShardSettings, read_manifest, read_rows
 from faceline.datasets.sources.extras import read_overrides
 from faceline.datasets.tables import ASSIGNMENT, KEPT, OUT_OF_FOLD, OVERRIDES, SUSPECTS
-from faceline.files import digest, read_json, read_table, sha256_file, write_table
+from faceline.errors import SettingsError
+from faceline.files import digest, read_json, read_table, sha256_file, write_json, write_table
 from faceline.gates.passes import write_pass
 from faceline.params import section
 from stages import train
 from tests.builders import table
 from tests.imports import ROOT
-from tests.toys import RECIPE, ROWS, SIDE, rows, write_shards
+from tests.toy_bundle import write_toy_bundle
+from tests.toys import RECIPE, ROWS, SIDE, recipe, rows, write_shards
 
 # Keras 3.15 converts variables the old way when it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
@@ -200,6 +202,25 @@ def test_settings_that_cannot_work_stop_at_once(project: Path, change: dict[str,
     result = step("prepare")
     assert result.exit_code == 2 and told in result.output
     assert not PLAN.exists()
+
+
+def test_a_start_that_has_seen_the_pictures_is_refused(project: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    write_toy_bundle(Path("bundle"))
+
+    def refusal(dataset: str, trained_on: str, **before: Any) -> str:
+        card = read_json(Path("bundle/card.json"))
+        card["dataset"] = trained_on
+        card["recipe"]["settings"] |= before
+        write_json(Path("bundle/card.json"), card)
+        with pytest.raises(SettingsError) as caught:
+            crossvalidate.require_unseen(recipe(start="bundle"), "two", dataset)
+        return str(caught.value.message)
+
+    seen = "recipes.two.start: bundle has seen pictures of utkface_8000, so of any fold"
+    assert refusal("utkface_8000", "utkface_8000") == seen
+    assert refusal("utkface_8000", "utkface") == seen
+    assert "bundle learned from another bundle" in refusal("utkface_8000", "imdb_wiki", start="models/other")
 
 
 def test_tables_that_did_not_pass_or_do_not_fit_are_refused(project: Path) -> None:

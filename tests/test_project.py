@@ -7,6 +7,7 @@ import pytest
 from dvc.repo import Repo
 
 from pipelines import experiments
+from pipelines.place import AUTHOR
 from pipelines.project import DVC, GateError, Outcome, Project, ProjectError, StageError
 
 
@@ -98,7 +99,7 @@ def test_overrides_change_params_and_keep_comments(project: Project) -> None:
 def test_the_workspace_is_given_back(built: Project) -> None:
     project = built
     (project.folder / "params.yaml").write_text("dataset: toy\nrecipe: plain\nn: 6\nleft: 1\n")  # not committed
-    with pytest.raises(KeyError), experiments.untouched(project) as restore:
+    with pytest.raises(KeyError), experiments.untouched(project, print) as restore:
         experiments.override(project, ["n=9"])
         run_all(project)
         experiments.save(project, "nine", ["report"], print)
@@ -111,13 +112,31 @@ def test_the_workspace_is_given_back(built: Project) -> None:
     assert "about 5" in (project.folder / "data/report/index.html").read_text()
 
 
+def test_what_somebody_else_changes_meanwhile_is_left_alone(built: Project) -> None:
+    notes = built.folder / "notes.txt"
+    notes.write_text("before")
+    built.git("add", "notes.txt")
+    built.git(*AUTHOR, "commit", "--quiet", "--message", "notes")
+    with experiments.untouched(built, print) as restore:
+        experiments.override(built, ["n=9"])
+        run_all(built)
+        notes.write_text("since")
+        restore()
+    assert notes.read_text() == "since"
+    assert "n: 5" in (built.folder / "params.yaml").read_text()
+    assert "about 5" in (built.folder / "data/report/index.html").read_text()
+
+
 def test_a_killed_series_is_given_back_by_the_next(project: Project) -> None:
-    with pytest.raises(KeyError), experiments.untouched(project):
+    with pytest.raises(KeyError), experiments.untouched(project, print):
         experiments.override(project, ["n=9"])
         left = (project.folder / experiments.SNAPSHOT).read_text()
         raise KeyError
     experiments.override(project, ["n=9"])  # as if the block had been killed
     (project.folder / experiments.SNAPSHOT).write_text(left)
-    with experiments.untouched(project):
+    said: list[str] = []
+    with experiments.untouched(project, said.append):
         assert "n: 5" in (project.folder / "params.yaml").read_text()
     assert "n: 5" in (project.folder / "params.yaml").read_text()
+    assert experiments.KEPT in said[0]
+    assert "n: 9" in project.git("show", "stash@{0}:params.yaml")  # perhaps somebody's own work

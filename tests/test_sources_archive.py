@@ -183,6 +183,39 @@ def test_a_negative_size_is_refused(tmp_path: Path) -> None:
     assert "negative size" in refusal(tmp_path / "x.tar")
 
 
+def test_a_zip_inflates_to_no_more_than_it_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a.jpg", bytes(2**24))
+    data = bytearray(path.read_bytes())
+    position = data.find(b"PK\1\2")
+    data[position + 24 : position + 28] = (100).to_bytes(4, "little")  # the size in the central directory
+    path.write_bytes(data)
+    inflated: list[int] = []
+    read = zipfile.ZipExtFile._read1
+    monkeypatch.setattr(zipfile.ZipExtFile, "_read1", lambda self, n: inflated.append(n) or read(self, n))
+    assert "damaged" in refusal(path)  # its checksum is that of the whole
+    assert max(inflated) <= 100
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_packed_otherwise_than_by_deflate_is_refused(method: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as packed:
+        packed.writestr("a.jpg", bytes(100))
+    assert "allowed: deflate, or not at all" in refusal(tmp_path / "x.zip")
+
+
+def test_sparse_files_are_refused_before_their_holes_are_read(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "old.tar", info("a.jpg", 512, kind=tarfile.GNUTYPE_SPARSE))
+    path.write_bytes(path.read_bytes()[:512])  # nothing follows the header
+    assert "a sparse file; only plain files are read" in refusal(path)
+    new = info("b.jpg", 512)
+    new.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "b.jpg"}
+    with tarfile.open(tmp_path / "new.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(new, io.BytesIO(b"99999999999\n" + b"0\n" * 250))
+    assert "a sparse file; only plain files are read" in refusal(tmp_path / "new.tar")
+
+
 def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
     path = make_zip(tmp_path)
     data = bytearray(path.read_bytes())

@@ -29,7 +29,11 @@ def test_every_reader_can_be_chosen() -> None:
 
 def test_an_archive_is_told_by_its_members(tmp_path: Path) -> None:
     faces = tar(
-        tmp_path / "faces", "UTKFace/notes.txt", "UTKFace/39_1_2017.jpg", "UTKFace/39_1_0_20170101000000000.jpg"
+        tmp_path / "faces",
+        "UTKFace/._x.mat",
+        "UTKFace/notes.txt",
+        "UTKFace/39_1_2017.jpg",
+        "UTKFace/39_1_0_20170101000000000.jpg",
     )
     wiki = tar(tmp_path / "wiki", "wiki_crop/17/10000217_1981-05-05_2009.jpg", "wiki_crop/wiki.mat")
     folder = tmp_path / "folder"

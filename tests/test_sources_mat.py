@@ -91,6 +91,20 @@ def test_a_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         read_struct(saved(days=np.zeros((1, 2**16))), WANTED)
 
 
+def test_more_rows_than_any_dataset_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mat, "MAX_ROWS", 2)
+    with pytest.raises(MatError, match="3 rows; at most 2 are read"):
+        read_struct(saved(), WANTED)
+
+
+def test_texts_that_are_not_as_many_as_declared_are_refused() -> None:
+    cell = array(1, 3, b"", element(14, b""))  # a cell array of 3 that holds one
+    fields = element(5, struct.pack("<i", 32)), element(1, b"path".ljust(32, b"\0")), cell
+    data = saved()[:128] + array(2, 1, b"wiki", *fields)
+    with pytest.raises(MatError, match="not the 3 texts that are declared"):
+        read_struct(data, {"wiki": ("path",)})
+
+
 @pytest.mark.parametrize("seed", range(60))
 def test_damage_anywhere_is_refused_or_read_but_no_crash(seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -95,6 +95,10 @@ def wiki(folder: Path, *rows: dict[str, Any], missing: tuple[str, ...] = (), **m
     return source("imdb_wiki", "wiki.tar")
 
 
+def test_a_hidden_file_is_not_the_metadata(tmp_path: Path) -> None:
+    assert len(items(tmp_path, wiki(tmp_path, {}, **{"wiki_crop/._wiki.mat": b"of macOS"}))) == 1
+
+
 def test_imdb_wiki_turns_a_row_into_the_projects_codes(tmp_path: Path) -> None:
     found = items(tmp_path, wiki(tmp_path, {}))
     ada = labels(found["p/17/10000217_1981-05-05_2009.jpg"])

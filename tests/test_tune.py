@@ -60,6 +60,20 @@ def test_a_trial_that_does_worse_than_others_did_is_pruned(tmp_path: Path) -> No
     assert study.get_trials()[0].intermediate_values == {0: 9.0, 1: 8.0, 2: 7.0}
 
 
+def test_a_trial_that_goes_on_after_a_kill_can_be_pruned(tmp_path: Path) -> None:
+    study = optuna.create_study(pruner=optuna.pruners.MedianPruner(1, 1))
+    first = study.ask()
+    for step, value in enumerate([9.0, 8.0, 7.0]):
+        first.report(value, step)
+    study.tell(first, 7.0)
+    write_epochs(tmp_path / "1", [10.0])  # before the kill
+    watch = Watch(tmp_path, "val_age_mae", study.ask())
+    watch.listen("trained before, up to epoch 1")
+    write_epochs(tmp_path / "1", [10.0, 12.0])
+    with pytest.raises(optuna.TrialPruned, match="val_age_mae 12 at epoch 2"):
+        watch.listen("epoch")
+
+
 def test_the_value_is_that_of_the_epoch_whose_weights_are_kept() -> None:
     history = [
         {"val_loss": "3", "val_age_mae": "9"}, {"val_loss": "2", "val_age_mae": "8"},

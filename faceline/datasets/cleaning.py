@@ -206,9 +206,11 @@ def _age_range(verdict: Verdict, bounds: AgeRange) -> None:
 
 
 def _face_score(verdict: Verdict, above: float) -> None:
-    score = verdict.rows["face_score"]
+    score, source = verdict.rows["face_score"], verdict.rows["path"].str.partition("/")[0]
+    scored = score.notna().groupby(source).transform("any")
+    verdict.skipped |= dict.fromkeys((f"face_score in {name}" for name in source[~scored].unique()), "face_score")
     verdict.reject(
-        score.isna() | score.isin([np.inf, -np.inf]),
+        scored & (score.isna() | score.isin([np.inf, -np.inf])),
         "no_face_score",
         lambda bad: "face_score " + bad["face_score"].astype(str),
     )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from faceline.faces.quality import QualitySettings
 from faceline.params import Settings
 
 WHITE = (255, 255, 255)
+LARGEST = 4096  # pixels a side of the square that is cut out, four times the largest crop
 Box = tuple[int, int, int, int]  # left, top, right and bottom edge, pixels; the last two are not part of it
 
 
@@ -60,6 +62,7 @@ def crop_face(picture: np.ndarray, face: Face, settings: CropSettings) -> np.nda
     Returns:
         RGB uint8 (size, size, 3).
     """
+    picture, face = _bounded(picture, face, settings.margin)
     width, height = (side * (1 + 2 * settings.margin) for side in (face.width, face.height))
     side = max(1, math.ceil(max(width, height)))
     region_width, region_height = (side, side) if settings.fill == "picture" else (math.ceil(width), math.ceil(height))
@@ -70,6 +73,19 @@ def crop_face(picture: np.ndarray, face: Face, settings: CropSettings) -> np.nda
     square = Image.new("RGB", (side, side), WHITE)
     square.paste(region, ((side - region_width) // 2, (side - region_height) // 2))
     return np.asarray(square.resize((settings.size, settings.size), Image.Resampling.LANCZOS))
+
+
+def _bounded(picture: np.ndarray, face: Face, margin: float) -> tuple[np.ndarray, Face]:
+    """The picture and the face in it, reduced where the square around the face would have more than LARGEST pixels.
+
+    Else a picture as long as thin, which has few pixels itself, would take gigabytes.
+    """
+    factor = math.ceil(max(face.width, face.height) * (1 + 2 * margin) / LARGEST)
+    if factor <= 1:
+        return picture, face
+    places = {name: round(getattr(face, name) / factor) for name in ("x", "y", "width", "height")}
+    landmarks = tuple(round(place / factor) for place in face.landmarks)
+    return np.asarray(Image.fromarray(picture).reduce(factor)), replace(face, **places, landmarks=landmarks)
 
 
 def _taken(picture: np.ndarray, box: Box) -> Image.Image:

@@ -157,6 +157,11 @@ def test_a_candidate_on_a_branch_is_promoted_in_a_clone(project: Project) -> Non
     project.commit("a better one")
     project.run("git", "checkout", "-q", "main")
     project.dvc("checkout", "-q")
+    assert flow(project, "promote", "--ref", "candidate").endswith("name the branch that is to have it")
+    refused = flow(
+        project, "promote", "--ref", "candidate", "--branch", "main"
+    )  # git takes nothing for it: it is checked out
+    assert refused.startswith("Failed. "), refused
     ended = flow(project, "promote", "--ref", "candidate", "--branch", "accepted")
     assert ended.startswith("Completed. toy@v1.1.0: better"), ended
     commits = project.run("git", "rev-parse", "toy@v1.1.0^{commit}", "accepted^{commit}").stdout.split()

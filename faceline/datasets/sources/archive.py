@@ -24,6 +24,8 @@ MAX_HEADER = 2**16  # bytes; of a long name or an extended header of a tar
 MAX_RATIO = 100  # an archive that expands to more than this times its size is a bomb; pictures hardly shrink
 ALWAYS_ALLOWED = 2**30  # bytes that any archive may expand to, however small it is
 
+SPARSE = "a sparse file; only plain files are read"
+
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError, RuntimeError, ValueError)
 
 
@@ -116,6 +118,9 @@ def _zip(path: Path) -> Iterator[Member]:
                 raise _special(path, name)
             if info.flag_bits & 1:
                 raise SourceError(f"{path}: member {name!r} is encrypted")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others inflate without a bound
+                method = f"method {info.compress_type}"
+                raise SourceError(f"{path}: member {name!r} is packed by {method}; allowed: deflate, or not at all")
             if not info.is_dir():
                 yield Member(name, info.file_size, partial(_read_zipped, path, archive, info))
 
@@ -160,7 +165,12 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(str(error)) from None
         if info.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE) and info.size > MAX_HEADER:
             raise tarfile.ReadError(f"a header of {info.size} bytes")  # tarfile would read it into memory
+        if info.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(SPARSE)
         return info
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        raise tarfile.ReadError(SPARSE)  # tarfile would read the map of its holes into memory, however long it is
 
 
 class _Tar(tarfile.TarFile):
@@ -176,8 +186,9 @@ def _read_file(root: Path, file: Path) -> bytes:
 
 
 def _read_zipped(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with _damage_named(path):
-        return archive.read(info)
+    # Told how much to read, zipfile inflates no more than that, whatever the member holds.
+    with _damage_named(path), archive.open(info) as file:
+        return file.read(info.file_size)
 
 
 def _read_tarred(path: Path, archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from faceline.datasets.sources import manifest, pixels_csv
 from faceline.datasets.sources.archive import is_archive, members
 from faceline.datasets.sources.columns import column_names
-from faceline.datasets.sources.join import is_picture
+from faceline.datasets.sources.join import is_metadata, is_picture
 from faceline.datasets.sources.source import Labels, SourceSettings
 from faceline.datasets.sources.utkface import parse_name
 from faceline.errors import SettingsError, SourceError
@@ -65,7 +65,7 @@ def _of_archive(path: Path) -> str:
     files = pictures = 0
     for member in members(path):
         files += 1
-        if member.name.endswith(".mat"):
+        if is_metadata(member.name):
             return "imdb_wiki"
         if is_picture(member.name):
             pictures += 1

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from faceline.datasets.labels import Gender
 from faceline.datasets.sources.archive import members
-from faceline.datasets.sources.join import join
+from faceline.datasets.sources.join import is_metadata, join
 from faceline.datasets.sources.mat import MAX_FILE, Column, MatError, read_struct
 from faceline.datasets.sources.source import Labels, Reading, SourceSettings, raw_file, subject_code
 from faceline.errors import PictureError, SourceError
@@ -97,7 +97,7 @@ def age_on_first_of_july(born: date, year: int) -> int:
 def _mat_inside(archive: Path) -> tuple[str, bytes]:
     """Name and bytes of the first .mat in the archive, which is streamed up to there."""
     for member in members(archive):
-        if member.name.endswith(".mat"):
+        if is_metadata(member.name):
             try:
                 return f"{archive}: {member.name}", member.read(MAX_FILE)
             except PictureError as error:

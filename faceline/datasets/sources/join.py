@@ -24,6 +24,12 @@ def is_picture(name: str) -> bool:
     return base.lower().endswith(PICTURES) and not base.startswith(".")
 
 
+def is_metadata(name: str) -> bool:
+    """Whether a member of an archive claims, by its ending, to be IMDB-WIKI's metadata (and is no hidden file)."""
+    base = name.rpartition("/")[2]
+    return base.endswith(".mat") and not base.startswith(".")
+
+
 def sample(path: str, member: Member, labels: Labels | tuple[str, str]) -> Item:
     """The item of a picture in an archive, under the key `path`."""
     if isinstance(labels, tuple):

@@ -8,12 +8,14 @@ tests compare with scipy. Every size that the file claims is checked against the
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 MAX_FILE = 2**28  # bytes
+MAX_ROWS = 5_000_000  # of a column; IMDB has 460,723
 MAX_INFLATED = 2**30  # bytes; of the struct, uncompressed
 
 Column = list[str] | npt.NDArray[Any]
@@ -114,8 +116,13 @@ def _struct_fields(array: _Array) -> Iterator[tuple[str, memoryview]]:
 
 def _column(body: memoryview) -> Column:
     array = _Array(body)
+    if array.count > MAX_ROWS:
+        raise ValueError(f"{array.count} rows; at most {MAX_ROWS} are read")
     if array.kind == _CELL:
-        return [_text(cell) for _, cell in array.elements]
+        texts = [_text(cell) for _, cell in islice(array.elements, array.count + 1)]
+        if len(texts) != array.count:
+            raise ValueError(f"not the {array.count} texts that are declared")
+        return texts
     kind, numbers = next(array.elements)
     values = np.frombuffer(numbers, "<" + _NUMBERS[kind]).astype(_CLASSES[array.kind])
     if len(values) != array.count:

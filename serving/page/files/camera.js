@@ -12,6 +12,7 @@ export class Camera {
   constructor(part, { take, say, complain }) {
     Object.assign(this, { part, take, say, complain });
     this.stream = null;
+    this.asked = 0; // how often a camera was asked for or let go; an answer to an earlier question comes too late
     part("open").addEventListener("click", () => this.open());
     part("close").addEventListener("click", () => this.leave());
     part("turn").addEventListener("click", () => this.turn());
@@ -46,13 +47,21 @@ export class Camera {
 
   async start(which) {
     this.stop();
+    const asked = this.asked;
+    let stream;
     try {
-      this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: WIDTH }, ...which } });
+      stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: WIDTH }, ...which } });
     } catch ({ name }) {
+      if (asked !== this.asked) return false;
       this.close();
       this.complain(REFUSALS[name] ?? "The camera could not be started.");
       return false;
     }
+    if (asked !== this.asked) {
+      for (const track of stream.getTracks()) track.stop();
+      return false;
+    }
+    this.stream = stream;
     const video = this.part("video");
     video.srcObject = this.stream;
     const facing = this.stream.getVideoTracks()[0].getSettings().facingMode;
@@ -92,6 +101,7 @@ export class Camera {
   }
 
   stop() {
+    this.asked += 1;
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
   }
