@@ -1,6 +1,7 @@
 """Reports behind links that open: a small web server on this machine for the reports of a project and of its clones."""
 
 import os
+import socket
 import threading
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 from pipelines.place import CLONES
+from pipelines.server import HOST, ServerError
 
 REPORT = Path("data/report")
 PAGE = "index.html"
@@ -47,7 +49,17 @@ def application(folder: Path) -> Starlette:
 
 
 def serve(folder: Path, port: int) -> None:
-    """Serve the reports on localhost in a thread of this process, and tell its runs where, if they are not told yet."""
-    config = uvicorn.Config(application(folder), host="127.0.0.1", port=port, log_level="warning")
-    threading.Thread(target=uvicorn.Server(config).run, daemon=True).start()
-    os.environ.setdefault(ADDRESS, f"http://127.0.0.1:{port}")
+    """Serve the reports on localhost in a thread of this process, and tell its runs where, if they are not told yet.
+
+    Raises:
+        ServerError: another program has the port; links would lead to its pages.
+    """
+    try:
+        listening = socket.create_server((HOST, port))
+    except OSError as error:
+        why = os.strerror(error.errno or 0)
+        told = f"reports cannot be served on port {port}: {why}; choose another with --reports-port"
+        raise ServerError(told) from None
+    server = uvicorn.Server(uvicorn.Config(application(folder), log_level="warning"))
+    threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
+    os.environ.setdefault(ADDRESS, f"http://{HOST}:{port}")

@@ -1,9 +1,12 @@
 """The crop: its geometry against hand-made pictures, its rules, and what rejects a picture."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image, ImageFilter
 
 from faceline.errors import SettingsError
@@ -11,8 +14,11 @@ from faceline.faces.cropping import CropSettings, counted, crop_face
 from faceline.faces.decoding import decode, encode_png
 from faceline.faces.detection import Face
 from faceline.faces.quality import measure
+from faceline.gates.passes import write_pass
 from faceline.params import parse_settings
-from stages.crop import verdict
+from stages.crop import main, verdict
+from tests.builders import spoil, world
+from tests.imports import ROOT
 
 PLAIN: dict[str, Any] = {
     "min_score": 0.9,
@@ -206,3 +212,18 @@ def test_crops_are_lossless() -> None:
 def test_bad_settings(change: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=f"crop.{next(iter(change))}"):
         settings(**change)
+
+
+def test_pictures_that_detection_has_not_seen_are_no_pictures_without_a_face(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world(tmp_path)
+    spoil(made / "detect/faces.parquet", lambda frame: frame[frame["image_id"] != made.image_id(5)])
+    for gate in ("ingest", "clean", "detect"):
+        write_pass(tmp_path / "gates", gate, made / gate)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folders = [option for name in ("ingest", "clean", "detect", "gates") for option in (f"--{name}", name)]
+    result = CliRunner().invoke(main, [*folders, "--output", "crop"])
+    assert result.exit_code == 2
+    assert "detect lacks 1 of the kept pictures; run `dvc repro detect`" in result.stderr

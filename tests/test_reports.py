@@ -1,12 +1,14 @@
 """The web server of reports: the pages of a project and its clones, and nothing else of theirs."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
 
-from pipelines.reports import ADDRESS, application, link
+from pipelines.reports import ADDRESS, application, link, serve
+from pipelines.server import ServerError
 
 
 @pytest.fixture
@@ -44,3 +46,15 @@ def test_links_lead_there_or_to_the_file(folder: Path, monkeypatch: pytest.Monke
     assert link(folder) == "http://127.0.0.1:4201/workspace/index.html"
     assert link(folder / ".dvc/tmp/pipelines/nightly") == "http://127.0.0.1:4201/nightly/index.html"
     assert link(folder / "data") is None
+
+
+def test_reports_are_served_and_a_port_of_another_program_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ADDRESS, "https://reports.example.org")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ServerError, match=rf"port {port}: Address already in use; choose another with --reports"):
+            serve(folder, port)
+    serve(folder, port)
+    assert httpx.get(f"http://127.0.0.1:{port}/workspace/", timeout=30).text == f"report of {folder.name}"

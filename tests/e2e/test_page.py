@@ -208,6 +208,22 @@ def test_the_camera_at_phone_size(page: Any) -> None:
     assert not page.get_by_role("group", name="Camera").is_visible()
 
 
+def test_no_camera_stays_on_that_was_asked_for_twice(page: Any) -> None:
+    asked = """async () => {
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices), streams = [];
+        navigator.mediaDevices.getUserMedia = async (what) => { streams.push(await ask(what)); return streams.at(-1); };
+        const press = (name) => document.querySelector(`#${name}`).click();
+        const until = async (done) => { while (!done()) await new Promise((next) => setTimeout(next, 50)); };
+        press("open"), press("open");
+        await until(() => streams.length === 2 && !document.querySelector("#camera").hidden);
+        const on = streams.filter(({ active }) => active).length;
+        press("close");
+        navigator.mediaDevices.getUserMedia = ask;
+        return [on, streams.filter(({ active }) => active).length];
+    }"""
+    assert page.evaluate(asked) == [1, 0]
+
+
 def test_a_large_picture_is_made_smaller_and_stays_upright(page: Any) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # orientation: the camera was turned by a quarter
