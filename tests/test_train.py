@@ -168,6 +168,8 @@ def test_in_float16_the_loss_is_scaled_and_its_scale_is_in_the_checkpoint(tmp_pa
 def test_a_training_goes_on_where_another_precision_is_computed_in(tmp_path: Path, before: str, after: str) -> None:
     first, second = compiled(before), compiled(after)
     batch = np.random.default_rng(1).normal(size=(4, 28, 28, 3)).astype(np.float32), np.full((4, 1), 30)
+    if before == "mixed_float16":
+        first.optimizer.dynamic_scale.assign(1)  # at the scale it begins with the first step may be skipped
     first.fit(*batch, verbose=0)
     checkpoint.save(tmp_path / "x.npz", first, first.get_weights(), checkpoint.Progress(epoch=1))
     _, progress = checkpoint.restore(tmp_path / "x.npz", second)
