@@ -132,7 +132,8 @@ def conclude(results: Sequence[Result], settings: CompareSettings) -> State:
     create_markdown_artifact(key="comparison-plot", markdown=page(rows, settings), description="The comparison, drawn")
     broken = [result for result in results if settings.metric not in result.metrics]
     if broken:
-        told = [f"{each.variant}: {each.fault or f'it has no metric {settings.metric}'}" for each in broken]
+        lacking = f"it has no metric {settings.metric}"
+        told = [f"{each.variant}: {lacking if each.metrics else each.fault}" for each in broken]
         return Failed(message="; ".join(told))
     best = rows[0]
     return Completed(message=f"best of {len(rows)}: {best['variant']}, {settings.metric} {best[settings.metric]:g}")

@@ -11,7 +11,7 @@ from PIL import Image
 from faceline.errors import SettingsError
 from faceline.learning.recipe import Recipe, recipe_digest
 from faceline.params import chosen, read_settings
-from pipelines import experiments
+from pipelines import compare, experiments
 from pipelines.compare import CompareSettings, Result, Variant, page, ranked, unique
 from pipelines.project import Project
 from tests.imports import ROOT
@@ -35,6 +35,14 @@ def test_the_best_stands_first_and_what_failed_last() -> None:
     }  # fmt: skip
     other = SETTINGS.model_copy(update={"direction": "maximize"})
     assert [row["variant"] for row in ranked(RESULTS, other)] == ["middle", "best", "broken"]
+
+
+def test_a_metric_that_no_variant_has_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for artifact in ("create_table_artifact", "create_markdown_artifact"):  # they need a server
+        monkeypatch.setattr(compare, artifact, lambda **content: None)
+    state = compare.conclude([RESULTS[0], RESULTS[1]], SETTINGS.model_copy(update={"metric": "age.mea"}))
+    assert state.is_failed()
+    assert state.message == "middle: it has no metric age.mea; broken: train: out of memory"
 
 
 def test_the_plot_is_a_picture_inside_the_page() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from pipelines import experiments
+from pipelines import experiments, place
 from pipelines.place import AUTHOR
 from pipelines.project import DVC, GateError, Outcome, Project, ProjectError, StageError
 
@@ -140,3 +140,13 @@ def test_a_killed_series_is_given_back_by_the_next(project: Project) -> None:
     assert "n: 5" in (project.folder / "params.yaml").read_text()
     assert experiments.KEPT in said[0]
     assert "n: 9" in project.git("show", "stash@{0}:params.yaml")  # perhaps somebody's own work
+
+
+def test_a_clone_has_the_remotes_that_lie_beside_the_project(project: Project) -> None:
+    project.dvc("remote", "add", "--default", "store", "../store", say=print)
+    project.git("add", ".dvc/config")
+    project.git(*AUTHOR, "commit", "--quiet", "--message", "a remote")
+    assert "url = ../../store" in (project.folder / ".dvc/config").read_text()
+    with place.opened(project.folder, "run", "wait", print, ref="HEAD", name="apart") as clone:
+        told = "".join(clone.answer(*DVC, "remote", "list").split())  # DVC breaks long lines
+    assert told.startswith(f"store{project.folder.parent}/store")
