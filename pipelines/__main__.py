@@ -53,7 +53,7 @@ def require_server() -> str:
     api = get_current_settings().api.url
     if not api or not server.answers(api):
         where = f"at {api}" if api else "on this machine; start one (`make ui`) or name it in PREFECT_API_URL"
-        raise click.ClickException(f"no Prefect server answers {where}")
+        raise server.ServerError(f"no Prefect server answers {where}")
     return str(api)
 
 

@@ -181,11 +181,11 @@ def _share(origin: Project, own: Project) -> None:
     Paths there are relative to the folder of the file, which is another one in the clone.
     """
     local = ConfigObj(str(origin.folder / ".dvc/config.local"))
-    for config in (ConfigObj(str(origin.folder / ".dvc/config")), local):
-        for name, section in config.items():
-            url = section.get("url") if isinstance(section, dict) else None
-            if url and "://" not in url:
-                local.setdefault(name, {})["url"] = str((origin.folder / ".dvc" / url).resolve())
+    configs = (ConfigObj(str(origin.folder / ".dvc/config")), local)  # the second goes first, as for DVC
+    sections = [(name, part) for config in configs for name, part in config.items() if isinstance(part, dict)]
+    for name, url in {name: part["url"] for name, part in sections if "url" in part}.items():
+        if "://" not in url:
+            local.setdefault(name, {})["url"] = str((origin.folder / ".dvc" / url).resolve())
     local.setdefault("cache", {})["dir"] = origin.answer(*DVC, "cache", "dir")
     local.filename = str(own.folder / ".dvc/config.local")
     local.write()

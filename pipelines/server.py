@@ -16,7 +16,7 @@ PATIENCE = 120.0  # seconds for a server to answer
 
 
 class ServerError(click.ClickException):
-    """There is no server, and none can be had."""
+    """A server that does not answer, or cannot be started."""
 
 
 def url(port: int = PORT) -> str:

@@ -150,3 +150,6 @@ def test_a_clone_has_the_remotes_that_lie_beside_the_project(project: Project) -
     with place.opened(project.folder, "run", "wait", print, ref="HEAD", name="apart") as clone:
         told = "".join(clone.answer(*DVC, "remote", "list").split())  # DVC breaks long lines
     assert told.startswith(f"store{project.folder.parent}/store")
+    project.dvc("remote", "modify", "--local", "store", "url", "s3://faces/dvc", say=print)  # goes first, as for DVC
+    with place.opened(project.folder, "run", "wait", print, ref="HEAD", name="apart") as clone:
+        assert clone.answer(*DVC, "remote", "list").split()[:2] == ["store", "s3://faces/dvc"]

@@ -119,8 +119,8 @@ def _zip(path: Path) -> Iterator[Member]:
             if info.flag_bits & 1:
                 raise SourceError(f"{path}: member {name!r} is encrypted")
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others inflate without a bound
-                method = f"method {info.compress_type}"
-                raise SourceError(f"{path}: member {name!r} is packed by {method}; allowed: deflate, or not at all")
+                found = f"{path}: member {name!r} is packed by method {info.compress_type}"
+                raise SourceError(f"{found}; allowed: deflate, or not at all")
             if not info.is_dir():
                 yield Member(name, info.file_size, partial(_read_zipped, path, archive, info))
 
