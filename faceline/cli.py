@@ -30,6 +30,7 @@ answers over HTTP what `predict` does.
 """
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -338,11 +339,22 @@ def judge_of(settings: "AuditSettings") -> "Judge":
     return Judge(predictor.card, predictor.predict_crops, Detector(predictor.card.detect), settings.false_flags)
 
 
+def _fits_a_header(context: click.Context, parameter: click.Parameter, key: str | None) -> str | None:
+    """Refuse a key that no header carries as it is, without saying which it was."""
+    if key and not re.fullmatch(r"[!-~]+", key):
+        raise click.BadParameter("it is sent in a header: printable ASCII without spaces is allowed", context, parameter)
+    return key
+
+
 @main.command(context_settings={"auto_envvar_prefix": "FACELINE"})
 @bundle_option("A trained bundle; SIGHUP opens it anew.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address; 0.0.0.0: reachable by everybody.")
 @click.option("--port", type=click.IntRange(0, 65535), default=5000, show_default=True, help="The port.")
-@click.option("--api-key", help="Ask this of everybody, as the header X-API-Key; better set as FACELINE_API_KEY.")
+@click.option(
+    "--api-key",
+    callback=_fits_a_header,
+    help="Ask this of everybody, as the header X-API-Key; better set as FACELINE_API_KEY.",
+)
 @click.option("--cors-origin", "cors_origins", multiple=True, help="Let pages of this origin ask; may be repeated.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Of an encoded picture.  [default: 10 MiB]")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Of a picture.  [default: as the bundle's card]")

@@ -9,6 +9,7 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -91,11 +92,8 @@ class Engine:
 
     def _work(self) -> None:
         while batch := self._batch():
-            # Who stops waiting from here on takes the question from the job, not from this list.
-            waiting = [(job, job.question) for job in batch if job.question]
-            if waiting:
-                self._observe(len(waiting))
-                self._settle(waiting)
+            self._settle(*_taken(batch))
+            del batch  # else a job that failed would keep its picture, by the frames of the exception, until the next
 
     def _batch(self) -> list[_Job]:
         """All that waits, up to a batch; the next to come where nothing does. Empty: the end."""
@@ -116,20 +114,20 @@ class Engine:
             batch.append(job)
         return batch
 
-    def _settle(self, batch: Sequence[tuple[_Job, Question]]) -> None:
-        """Answer a batch, some faces at a time: who is first need not wait for all, nor for those who have given up."""
+    def _settle(self, jobs: Sequence[_Job], questions: list[Question]) -> None:
+        """Answer a batch, some faces at a time: who is first need not wait for all, nor for those who have given up.
+
+        A picture is let go when it is answered: `questions` is emptied, and no list keeps what a portion has had.
+        """
+        if not jobs:
+            return
+        self._observe(len(jobs))
         predictor = self.predictor  # the same for the whole batch, whatever a reload does meanwhile
-        framed = _each(partial(self._framed, predictor), [question for _, question in batch])
-        for portion in _portions(zip([job for job, _ in batch], framed, strict=True), self._settings.batch_faces):
-            wanted = [(job, item) for job, item in portion if job.future.set_running_or_notify_cancel()]
-            fair = [item for _, item in wanted if isinstance(item, Framed)]
-            answers = iter(_each(partial(_answers, predictor), fair))
-            for job, item in wanted:
-                result = next(answers) if isinstance(item, Framed) else item
-                if isinstance(result, Exception):
-                    job.future.set_exception(result)
-                else:
-                    job.future.set_result(result)
+        framed = deque(_each(partial(self._framed, predictor), questions))
+        questions.clear()
+        found = ((job, framed.popleft()) for job in jobs)
+        for portion in _portions(found, self._settings.batch_faces):
+            _give(predictor, portion)
 
     def _framed(self, predictor: Predictor, questions: Sequence[Question]) -> list[Framed | ProblemError]:
         """Each picture with the faces that are asked for; a problem where those are too many."""
@@ -138,6 +136,30 @@ class Engine:
         asked = [_largest(item) if question.largest else item for question, item in zip(questions, framed, strict=True)]
         most = self._settings.max_faces
         return [item if len(item.faces) <= most else _too_many(item, most) for item in asked]
+
+
+def _taken(batch: Sequence[_Job]) -> tuple[list[_Job], list[Question]]:
+    """The jobs that somebody waits for, and their questions, which the jobs hold no longer."""
+    jobs, questions = list[_Job](), list[Question]()
+    for job in batch:
+        question, job.question = job.question, None
+        if question:
+            jobs.append(job)
+            questions.append(question)
+    return jobs, questions
+
+
+def _give(predictor: Predictor, portion: Sequence[_Found]) -> None:
+    """Answer those of a portion who still wait."""
+    wanted = [(job, item) for job, item in portion if job.future.set_running_or_notify_cancel()]
+    fair = [item for _, item in wanted if isinstance(item, Framed)]
+    answers = iter(_each(partial(_answers, predictor), fair))
+    for job, item in wanted:
+        result = next(answers) if isinstance(item, Framed) else item
+        if isinstance(result, Exception):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)
 
 
 def _answers(predictor: Predictor, framed: Sequence[Framed]) -> list[PictureAnswer]:

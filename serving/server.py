@@ -51,6 +51,7 @@ def run(settings: ServeSettings, host: str, port: int, *, access_log: bool) -> N
     """Serve until SIGTERM or Ctrl-C; what is under way then is answered first."""
     # Uvicorn drains, then raises the signal again, whose default would skip what removes temporary files at the end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its default would end a server that has nothing to reload yet
     load_tensorflow()
     _keep_uploads_out_of_the_log()
     asyncio.run(_serve(settings, host, port, access_log=access_log))

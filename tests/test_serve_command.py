@@ -73,6 +73,15 @@ def test_an_empty_key_is_refused(asked: list[Any]) -> None:
     assert not asked
 
 
+@pytest.mark.parametrize("key", ["schlüssel", "sur€", "two words", "end "])
+def test_a_key_that_no_header_carries_is_refused_and_not_told(asked: list[Any], key: str) -> None:
+    done = serve("--bundle", "b", FACELINE_API_KEY=key)
+    assert done.exit_code == 2
+    assert "printable ASCII without spaces is allowed" in " ".join(done.output.split())
+    assert key not in done.output
+    assert not asked
+
+
 def test_less_room_than_one_request_may_take_is_refused(asked: list[Any]) -> None:
     done = serve("--bundle", "b", "--bytes-in-memory", "1000", "--api-key", "secret")
     assert done.exit_code == 2

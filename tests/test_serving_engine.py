@@ -3,7 +3,9 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -261,6 +263,23 @@ def test_a_picture_that_nobody_waits_for_is_let_go_at_once(bundle: Path, pool: P
         assert job is not None and job.question is None
         held(service).go.set()
         first.result()
+
+
+@pytest.mark.parametrize("red", [0, POISON])
+def test_an_idle_engine_keeps_no_picture(bundle: Path, red: int) -> None:
+    engine = Engine(Held(bundle), ServeSettings(bundle=bundle), lambda pictures: None)
+    gone = threading.Event()
+
+    async def one() -> None:
+        picture = np.full((40, 60, 3), red, np.uint8)
+        weakref.finalize(picture, gone.set)
+        with contextlib.suppress(RuntimeError):
+            await engine.answer(Question(picture))
+
+    asyncio.run(one())
+    gc.collect()
+    assert gone.wait(60)  # the engine's thread may need a moment until it waits again
+    engine.close()
 
 
 def test_pictures_wait_for_room_in_memory(bundle: Path, pool: Pool) -> None:

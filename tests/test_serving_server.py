@@ -122,6 +122,10 @@ def test_what_is_left_for_the_end_is_done_after_sigterm_too() -> None:
     assert ended("signal.raise_signal(signal.SIGTERM)") == (0, b"removed\n", b"")
 
 
+def test_asked_for_its_bundle_anew_while_it_starts_it_goes_on() -> None:
+    assert ended("signal.raise_signal(signal.SIGHUP); print('goes on')") == (0, b"goes on\nremoved\n", b"")
+
+
 def test_the_log_has_nothing_of_damaged_pictures() -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10)).save(buffer, "JPEG", exif=TWO_ORIENTATIONS)

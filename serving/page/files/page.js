@@ -55,7 +55,7 @@ export function start(root) {
   }
 
   incoming(part("file"), part("view"), take);
-  samples(part, take);
+  samples(part, take, complain);
   part("largest").addEventListener("change", () => take(newest));
   part("save").addEventListener("click", () => save(part("picture"), part("boxes")));
   if (part("key")) remember(part("key"));
