@@ -176,6 +176,16 @@ def test_a_sample_is_taken_and_a_face_lit_by_the_keyboard(page: Any, url: str) -
     assert lit.count() == 1 and page.get_by_role("button", name="Face 2", pressed=True).count() == 1
 
 
+@pytest.mark.parametrize("answer", [None, 503])
+def test_a_sample_that_cannot_be_fetched_is_told(page: Any, answer: int | None) -> None:
+    page.route("**/files/sample-*", lambda route: route.fulfill(status=answer) if answer else route.abort(), times=1)
+    page.get_by_role("button", name="Sample: a boy and a woman").click()
+    page.get_by_role("alert").wait_for()
+    assert page.get_by_role("alert").text_content() == "The server cannot be reached."
+    page.get_by_role("button", name="Sample: a boy and a woman").click()
+    assert len(found(page)) == 2
+
+
 def test_the_largest_face_alone_and_the_picture_with_boxes(page: Any, url: str) -> None:
     choose(page, sample(2))
     assert len(found(page)) == 2
