@@ -22,7 +22,15 @@ from faceline.files import read_table, write_table
 FACES = 60  # of the shrunken sample
 SPOILED = 3  # rows
 ROOT = Path(__file__).parent.parent
-PROJECT = ("faceline", "stages", "params.yaml", "dvc.yaml", ".dvc/config", "models/baseline.json")
+PROJECT = (
+    "faceline",
+    "stages",
+    "params.yaml",
+    "dvc.yaml",
+    ".dvc/config",
+    "models/baseline.json",
+    "models/teachers/README.md",  # DVC watches the folder, so it has to be there
+)
 console = Console()
 
 
@@ -35,7 +43,7 @@ def copy_project(root: Path) -> None:
         shutil.copytree(source, root / name, ignore=ignored) if source.is_dir() else shutil.copy(source, root / name)
     yaml = YAML()
     params = yaml.load(root / "params.yaml")
-    params["dataset"], params["sample"]["faces"] = "sample", FACES
+    params["dataset"], params["recipe"], params["sample"]["faces"] = "sample", "compact", FACES
     yaml.dump(params, root / "params.yaml")
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
 
