@@ -20,6 +20,7 @@ LOCK = Path(".dvc/tmp/pipelines.lock")
 CLONES = Path(".dvc/tmp/pipelines")  # of the project whose clones they are; git and DVC ignore it
 # What a clone has of its source: its branches, and its tags, so that no version is one that the source does not know.
 REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+EXCLUDED = Path(".git/info/exclude")  # what git ignores in this repository alone
 POLL = 1.0  # seconds between two looks at a lock
 AUTHOR = ("-c", "user.name=faceline pipelines", "-c", "user.email=pipelines@localhost")  # where git knows no other
 
@@ -123,14 +124,26 @@ def resolved(origin: Project, ref: str, say: Say) -> str:
 
 
 def link_raw(source: Path, project: Project, say: Say) -> None:
-    """Link what stages read and neither a stage nor git provides (raw data) from the source into its clone."""
-    for dep in project.raw():
-        original = source.resolve() / dep.relative_to(project.folder)
-        if not dep.exists() and original.exists():
-            dep.unlink(missing_ok=True)  # a link that leads nowhere
-            dep.parent.mkdir(parents=True, exist_ok=True)
-            dep.symlink_to(original)
-            say(f"{dep.relative_to(project.folder)} is linked from {source.resolve()}")
+    """Link what is read and neither a stage nor git provides (raw data, weights) from the source into its clone.
+
+    The clone's git ignores the links, so that no commit has them; those of another run go, as may have their originals.
+    """
+    source, linked = source.resolve(), []
+    excluded = project.folder / EXCLUDED
+    excluded.parent.mkdir(exist_ok=True)
+    for name in excluded.read_text(encoding="utf-8").splitlines() if excluded.exists() else ():
+        if (link := project.folder / name.removeprefix("/")).is_symlink():
+            link.unlink()
+    for path in project.raw(Project(source)):
+        name = path.relative_to(project.folder)
+        if not path.exists() and (source / name).exists():
+            path.unlink(missing_ok=True)  # a link that leads nowhere
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(source / name)
+            say(f"{name} is linked from {source}")
+        if path.is_symlink():
+            linked.append(f"/{name.as_posix()}\n")
+    excluded.write_text("".join(linked), encoding="utf-8")
 
 
 def commit_result(project: Project, branch: str, message: str) -> str | None:

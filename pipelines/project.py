@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent.parent  # from where `pipelines` is imported
 SAME = re.compile(r"^Stage '.+' didn't change, skipping")
 RESTORED = re.compile(r"^Stage '.+' is cached - skipping run")
 GATE = "gate@"  # how the names of gates begin
+WEIGHTS = Path("data/weights")  # pretrained ones, which recipes name
 KEPT = 30  # last lines of a program that failed, to tell why
 
 
@@ -140,19 +142,41 @@ class Project:
         read = {path: entry["data"] for path, entry in files.items() if isinstance(entry.get("data"), dict)}
         return {path: content for path, content in read.items() if "expectations_total" not in content}
 
-    def raw(self) -> list[Path]:
-        """What stages read inside the folder and neither a stage nor git provides: raw data, there or missing."""
+    def raw(self, source: "Project | None" = None) -> list[Path]:
+        """What is read inside the folder and neither a stage nor git provides: raw data, weights, a recipe's start.
+
+        They are there or missing. Of a folder that git has in part, as that of the teachers, it is the other files
+        there, in `source` where this is a clone of it. Files, since DVC does not look into a folder behind a link.
+        """
         stages = self.stages()
         made = {out for stage in stages for out in stage.outs}
-        inside = {dep for stage in stages for dep in stage.deps if dep.is_relative_to(self.folder)}
-        wanted = [dep for dep in sorted(inside) if not any(out in (dep, *dep.parents) for out in made)]
+        read = {dep for stage in stages for dep in stage.deps} | {self.folder / WEIGHTS, *self._start()}
+        inside = [path for path in sorted(read) if path.is_relative_to(self.folder)]
+        wanted = [path for path in inside if not any(out in (path, *path.parents) for out in made)]
         known = set(self.git("ls-files").splitlines())
-        return [dep for dep in wanted if not _tracked(dep.relative_to(self.folder).as_posix(), known)]
+        names = {path.relative_to(self.folder).as_posix(): path for path in wanted}
+        parted = [name for name in names if _tracked(name, known)]
+        beside = {self.folder / name for name in (source or self)._untracked(parted)}
+        return sorted({names[name] for name in names.keys() - set(parted)} | beside)
 
     def chosen(self) -> tuple[str, str]:
         """The names of dataset and recipe in params.yaml; empty where it names none."""
-        params = YAML(typ="safe").load(self.folder / "params.yaml") or {}
+        params = self._params()
         return str(params.get("dataset", "")), str(params.get("recipe", ""))
+
+    def _params(self) -> dict[str, Any]:
+        return YAML(typ="safe").load(self.folder / "params.yaml") or {}
+
+    def _start(self) -> list[Path]:
+        """The bundle that the chosen recipe starts from, if it does."""
+        recipes = self._params().get("recipes") or {}
+        start = (recipes.get(self.chosen()[1]) or {}).get("start")
+        return [Path(os.path.normpath(self.folder / start))] if start else []
+
+    def _untracked(self, names: Sequence[str]) -> list[str]:
+        """The files below these that git does not have, ignored or not."""
+        told = self.git("--literal-pathspecs", "ls-files", "--others", "-z", "--", *names) if names else ""
+        return told.split("\0")[:-1]
 
 
 def read_json(path: Path) -> Any:

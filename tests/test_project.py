@@ -1,5 +1,6 @@
 """A DVC project seen from outside: its stages, what becomes of one, and errors in one line."""
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,9 +84,37 @@ def test_metrics_leave_the_verdicts_of_gates_out(built: Project) -> None:
 
 
 def test_raw_data_are_what_neither_stages_nor_git_provide(project: Project) -> None:
-    assert project.raw() == [project.folder / "raw/rows"]
+    wanted = [project.folder / "data/weights", project.folder / "raw/rows"]
+    assert project.raw() == wanted
     (project.folder / "raw/rows").unlink()
-    assert project.raw() == [project.folder / "raw/rows"]
+    assert project.raw() == wanted
+
+
+def test_a_clone_sees_what_a_recipe_reads(project: Project) -> None:
+    folder = project.folder
+    for name in ("teachers/README.md", "teachers/mean/card.json", "data/weights/net.bin", "bundles/mine/card.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    with (folder / ".gitignore").open("a") as ignored:
+        ignored.write("/teachers/*/\n")
+    with (folder / "params.yaml").open("a") as params:
+        params.write("recipes: {plain: {start: bundles/mine}}\n")
+    told = (folder / "dvc.yaml").read_text()
+    (folder / "dvc.yaml").write_text(told.replace("deps: [raw/rows]\n    outs", "deps: [raw/rows, teachers]\n    outs"))
+    run_all(project)
+    project.git("add", "--all", ":!bundles")
+    project.git(*AUTHOR, "commit", "--quiet", "--message", "a recipe that reads more")
+    names = ["bundles/mine", "data/weights", "raw/rows", "teachers/mean/card.json"]
+    assert project.raw() == [folder / name for name in names]
+    with place.opened(folder, "run", "wait", print, ref="HEAD", name="apart") as clone:
+        place.link_raw(folder, clone, print)
+        assert {path for path in clone.folder.rglob("*") if path.is_symlink()} == {clone.folder / n for n in names}
+        assert not any(stage.changed for stage in clone.stages())  # else it could not be promoted
+        assert clone.git("status", "--porcelain") == ""
+    shutil.rmtree(folder / "teachers/mean")
+    with place.opened(folder, "run", "wait", print, ref="HEAD", name="apart") as clone:
+        place.link_raw(folder, clone, print)
+        assert not any((clone.folder / "teachers/mean").iterdir())
 
 
 def test_overrides_change_params_and_keep_comments(project: Project) -> None:
