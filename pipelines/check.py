@@ -4,7 +4,15 @@ import json
 from pathlib import Path
 
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
@@ -15,6 +23,7 @@ from pipelines import place
 from pipelines.project import DVC, Project, ProjectError, digest
 
 UNCHANGED = "Unchanged"  # the state of a check that found nothing new
+UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 @flow(persist_result=False)
@@ -24,7 +33,8 @@ def check(
     """Look for new raw data, commits and data on the remote; start a deployment when something changed.
 
     What was seen last is a Prefect variable, so it outlives the runner. It is renewed when a rebuild is started, not
-    when it succeeds: data that a gate refuses are not rebuilt every hour.
+    when it succeeds: data that a gate refuses are not rebuilt every hour. What changes while one is at work is left to a
+    later check.
 
     Args:
         deployment: What to start, as flow/deployment.
@@ -44,6 +54,9 @@ def check(
     if not news:
         return Completed(name=UNCHANGED, message="no new data, commit or remote state")
     try:
+        if under_way(deployment):
+            waits = f"changed: {', '.join(news)}; {deployment} is at work, so a later check starts it"
+            return Completed(name=UNCHANGED, message=waits)
         run = run_deployment(deployment, timeout=0, as_subflow=False)
     except ObjectNotFound:
         return Failed(
@@ -52,6 +65,17 @@ def check(
     Variable.set(name, now, overwrite=True)
     say("changed: %s; started %s as %s", ", ".join(news), deployment, run.name)
     return Completed(message=f"changed: {', '.join(news)}; started {run.name}")
+
+
+def under_way(deployment: str) -> bool:
+    """Whether a run of a deployment has begun: the server would cancel another, some time after it is started."""
+    with get_client(sync_client=True) as client:
+        found = DeploymentFilterId(any_=[client.read_deployment_by_name(deployment).id])
+        begun = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNDER_WAY))
+        runs = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=found), flow_run_filter=FlowRunFilter(state=begun), limit=1
+        )
+    return bool(runs)
 
 
 def fingerprint(project: Project, ref: str, remote: str | None) -> dict[str, str]:
