@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
@@ -20,9 +20,10 @@ from prefect.variables import Variable
 from slugify import slugify
 
 from pipelines import place
+from pipelines.place import BusyError
 from pipelines.project import DVC, Project, ProjectError, digest
 
-UNCHANGED = "Unchanged"  # the state of a check that found nothing new
+UNCHANGED = "Unchanged"  # the state of a check that started nothing
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -33,8 +34,8 @@ def check(
     """Look for new raw data, commits and data on the remote; start a deployment when something changed.
 
     What was seen last is a Prefect variable, so it outlives the runner. It is renewed when a rebuild is started, not
-    when it succeeds: data that a gate refuses are not rebuilt every hour. What changes while one is at work is left to a
-    later check.
+    when it succeeds: data that a gate refuses are not rebuilt every hour. What changes while one, or another run in the
+    folder, is at work is left to a later check.
 
     Args:
         deployment: What to start, as flow/deployment.
@@ -44,8 +45,11 @@ def check(
     """
     say = get_run_logger().info
     try:
-        project = Project(folder.resolve())
-        now = fingerprint(project, ref, remote)
+        # Alone in the folder: until another run's end its dataset may be an overridden one.
+        with place.opened(folder, f"run {runtime.flow_run.name}", "cancel", say) as project:
+            now = fingerprint(project, ref, remote)
+    except BusyError as busy:
+        return Completed(name=UNCHANGED, message=f"{busy}, so a later check looks")
     except ProjectError as error:
         return Failed(message=str(error))
     name = slugify(f"seen {project.folder} {deployment}", separator="_")

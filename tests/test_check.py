@@ -8,6 +8,7 @@ from prefect.client.schemas.objects import State
 from prefect.deployments import run_deployment
 from prefect.states import Completed, Running
 
+from pipelines import place
 from pipelines.check import check
 from pipelines.rebuild import rebuild
 
@@ -36,3 +37,10 @@ def test_what_changes_during_a_rebuild_is_left_to_a_later_check(toy: Path, night
     name, told = look(toy)
     assert name == "Completed" and told.startswith("changed: raw data, commit; started ")
     assert look(toy) == ("Unchanged", "no new data, commit or remote state")
+
+
+def test_a_folder_in_which_a_run_works_is_left_to_a_later_check(toy: Path, nightly: str) -> None:
+    with place.opened(toy, "run first", "wait", print):  # it may have chosen another dataset
+        name, told = look(toy)
+    assert name == "Unchanged" and told.startswith("run first (process ") and told.endswith("so a later check looks")
+    assert look(toy)[0] == "Completed"
