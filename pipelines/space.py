@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from faceline.errors import SettingsError
+from faceline.files import atomic_file
 from faceline.params import PARAMS, Settings
 
 
@@ -101,5 +102,5 @@ def write_recipe(path: Path, name: str, recipe: Mapping[str, Any], *, choose: bo
     params["recipes"][name] = dict(recipe)
     if choose:
         params["recipe"] = name
-    with path.open("w", encoding="utf-8") as file:
+    with atomic_file(path) as partial, partial.open("w", encoding="utf-8") as file:
         yaml.dump(params, file)

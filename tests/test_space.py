@@ -5,6 +5,7 @@ from typing import Any
 
 import optuna
 import pytest
+from ruamel.yaml.representer import RepresenterError
 
 from faceline.errors import SettingsError
 from faceline.learning.recipe import Recipe
@@ -66,3 +67,12 @@ def test_a_recipe_is_added_and_the_file_stays_as_it_is_otherwise(tmp_path: Path)
     assert [line for line in old if line not in new] == ["recipe: compact # an entry of `recipes`, at the end"]
     assert section("recipes", "tuned", path=path) == {"networks": [{"network": "compact"}], "grey": False}
     assert section("recipe", path=path) == "tuned"
+
+
+def test_a_recipe_that_cannot_be_written_leaves_params_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("recipe: plain\nrecipes:\n  plain: {rate: 1}\n")
+    with pytest.raises(RepresenterError):
+        write_recipe(path, "tuned", {"rate": object()}, choose=True)
+    assert path.read_text() == "recipe: plain\nrecipes:\n  plain: {rate: 1}\n"
+    assert list(tmp_path.iterdir()) == [path]
