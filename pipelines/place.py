@@ -20,6 +20,7 @@ LOCK = Path(".dvc/tmp/pipelines.lock")
 CLONES = Path(".dvc/tmp/pipelines")  # of the project whose clones they are; git and DVC ignore it
 # What a clone has of its source: its branches, and its tags, so that no version is one that the source does not know.
 REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+EXPERIMENTS = "refs/exps/*/*"  # where DVC keeps experiments by name, below digests of the commits they began at
 EXCLUDED = Path(".git/info/exclude")  # what git ignores in this repository alone
 POLL = 1.0  # seconds between two looks at a lock
 AUTHOR = ("-c", "user.name=faceline pipelines", "-c", "user.email=pipelines@localhost")  # where git knows no other
@@ -96,7 +97,7 @@ def clone(origin: Project, own: Project, ref: str, say: Say) -> None:
     It shares the origin's DVC cache and remotes. It is kept between runs, with what its stages store.
 
     Raises:
-        ProjectError: git does not know the ref.
+        ProjectError: git does not know the ref, nor DVC an experiment of that name, or more than one.
     """
     commit = resolved(origin, ref, say)
     if not (own.folder / ".git").exists():
@@ -111,7 +112,7 @@ def clone(origin: Project, own: Project, ref: str, say: Say) -> None:
 
 
 def resolved(origin: Project, ref: str, say: Say) -> str:
-    """The commit that a ref of the source names, after a look at the source's own remotes."""
+    """The commit that a ref or an experiment of the source names, after a look at the source's own remotes."""
     if origin.git("remote"):
         try:
             origin.git("fetch", "--quiet", "--all", "--tags")
@@ -120,7 +121,13 @@ def resolved(origin: Project, ref: str, say: Say) -> str:
     try:
         return origin.git("rev-parse", "--verify", "--end-of-options", f"{ref}^{{commit}}")
     except ProjectError:
-        raise ProjectError(f"{origin.folder} has no branch, tag or commit {ref}") from None
+        found = sorted(set(origin.git("for-each-ref", "--format=%(objectname)", f"{EXPERIMENTS}/{ref}").splitlines()))
+    if not found:
+        raise ProjectError(f"{origin.folder} has no branch, tag, commit or experiment {ref}")
+    if len(found) > 1:
+        told = ", ".join(commit[:12] for commit in found)
+        raise ProjectError(f"{origin.folder} has {len(found)} experiments called {ref}; name one by its commit: {told}")
+    return found[0]
 
 
 def link_raw(source: Path, project: Project, say: Say) -> None:

@@ -182,3 +182,16 @@ def test_a_clone_has_the_remotes_that_lie_beside_the_project(project: Project) -
     project.dvc("remote", "modify", "--local", "store", "url", "s3://faces/dvc", say=print)  # goes first, as for DVC
     with place.opened(project.folder, "run", "wait", print, ref="HEAD", name="apart") as clone:
         assert clone.answer(*DVC, "remote", "list").split()[:2] == ["store", "s3://faces/dvc"]
+
+
+def test_an_experiment_is_found_by_its_name(project: Project) -> None:
+    head, tree = project.git("rev-parse", "HEAD"), project.git("rev-parse", "HEAD^{tree}")
+    made = [project.git(*AUTHOR, "commit-tree", tree, "-p", head, "-m", text) for text in ("first", "second")]
+    for name, commit in zip(("first", "second", "twice", "twice"), (*made, *made), strict=True):
+        project.git("update-ref", f"refs/exps/{commit[:2]}/{commit[2:]}/{name}", commit)
+    with place.opened(project.folder, "run", "wait", print, ref="second", name="apart") as clone:
+        assert clone.git("rev-parse", "HEAD") == made[1]
+    with pytest.raises(ProjectError, match="has 2 experiments called twice; name one by its commit: "):
+        place.resolved(project, "twice", print)
+    with pytest.raises(ProjectError, match="has no branch, tag, commit or experiment third"):
+        place.resolved(project, "third", print)

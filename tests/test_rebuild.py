@@ -161,7 +161,7 @@ def test_overrides_are_recorded_as_an_experiment(built_toy: Path) -> None:
     [
         ({"set": ["no_such_key=1"]}, "no_such_key"),
         ({"targets": ["no-such-stage"]}, "no-such-stage"),
-        ({"ref": "no-such-ref"}, "has no branch, tag or commit no-such-ref"),
+        ({"ref": "no-such-ref"}, "has no branch, tag, commit or experiment no-such-ref"),
         ({"remote": "no-such-remote"}, "no-such-remote"),
     ],
 )
