@@ -10,6 +10,7 @@ and ratios of the medians over the rounds. `--soak 20000` sends so many requests
 import contextlib
 import http.client
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -17,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,23 +52,31 @@ def started(*command: str) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    process = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL)
+    # Without the settings of another server, as a key that nobody here sends.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FACELINE_")}
+    process = subprocess.Popen([*command, str(port)], stdout=subprocess.DEVNULL, env=environment)
     try:
-        deadline = time.monotonic() + START
-        while True:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START)
-                connection.request("POST", "/predict", form(chips(1)[1][0]), HEADERS)
-                if connection.getresponse().status == http.client.OK:
-                    break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise click.ClickException(f"`{' '.join(command)}` did not start") from None
+        deadline, body = time.monotonic() + START, form(chips(1)[1][0])
+        while not answers(port, body):
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise click.ClickException(f"`{' '.join(command)}` did not start")
             time.sleep(0.5)
         yield Server(port, process)
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(port: int, body: bytes) -> bool:
+    """Whether a server answers a picture."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START)
+    try:
+        connection.request("POST", "/predict", body, HEADERS)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 HEADERS = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
@@ -83,6 +93,9 @@ def load(server: Server, bodies: list[bytes], clients: int, *, seconds: float = 
 
     Returns:
         requests a second, and the latencies in seconds.
+
+    Raises:
+        ClickException: a request was not answered, or with another status than 200.
     """
     latencies: list[float] = []
     begun, lock = 0, threading.Lock()
@@ -101,14 +114,16 @@ def load(server: Server, bodies: list[bytes], clients: int, *, seconds: float = 
             answer = connection.getresponse()
             answer.read()
             if answer.status != http.client.OK:
-                raise RuntimeError(f"status {answer.status}")
+                raise click.ClickException(f"the server on port {server.port} answered {answer.status}")
             latencies.append(time.perf_counter() - asked)
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(clients) as pool:
+        ended = [pool.submit(client) for _ in range(clients)]
+    try:
+        for each in ended:
+            each.result()
+    except (OSError, http.client.HTTPException) as error:
+        raise click.ClickException(f"the server on port {server.port}: {error!r}") from None
     return len(latencies) / (time.perf_counter() - start), latencies
 
 

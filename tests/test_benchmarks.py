@@ -1,0 +1,50 @@
+"""The benchmarks' own faults: what would be measured wrong is told instead."""
+
+import os
+import sys
+
+import click
+import pytest
+
+from benchmarks import serve
+
+ANSWERS = """
+import os, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        count[0] += 1
+        self.send_response(200 if count[0] <= int(sys.argv[1]) and "FACELINE_API_KEY" not in os.environ else 401)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+count = [0]
+HTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+"""
+
+
+def server(answered: int) -> tuple[str, ...]:
+    """A command that answers so many requests with 200, all others with 401, as it does where it has a key."""
+    return sys.executable, "-c", ANSWERS, str(answered)
+
+
+def test_a_server_that_never_answers_with_success_has_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "START", 3.0)
+    with pytest.raises(click.ClickException, match="did not start"), serve.started(*server(0)):
+        pass
+
+
+def test_a_server_that_is_measured_has_no_settings_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACELINE_API_KEY", "secret")
+    with serve.started(*server(9)) as started:
+        rate, latencies = serve.load(started, [b"picture"], 2, most=8)
+    assert rate > 0 and len(latencies) == 8
+    assert os.environ["FACELINE_API_KEY"] == "secret"
+
+
+def test_a_request_that_fails_ends_the_measurement() -> None:
+    with serve.started(*server(4)) as started, pytest.raises(click.ClickException, match="answered 401"):
+        serve.load(started, [b"picture"], 2, most=8)
+    with pytest.raises(click.ClickException, match="ConnectionRefusedError"):
+        serve.load(started, [b"picture"], 2, most=8)
