@@ -1,7 +1,7 @@
 """Seconds and peak memory of each stage, on the data of a project as it stands.
 
 Every stage is run by itself, with the command and the inputs that `dvc repro` left in dvc.lock, in a temporary folder
-that holds these inputs (as hard links) and nothing else: no store, so detect and train do all of their work. The
+that holds these inputs (as links) and nothing else: no store, so detect and train do all of their work. The
 project's own data stay as they are. Start it where nothing else is busy; on a busy machine trust the CPU seconds.
 
     python -m benchmarks.pipeline --stage detect --stage crop
@@ -56,6 +56,13 @@ def link(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
+def beside(project: Path) -> list[str]:
+    """What stages may read that is no dependency of theirs in dvc.lock: raw data, weights, teachers, a start."""
+    dataset, recipe = chosen(project / PARAMS)
+    start = section("recipes", recipe, path=project / PARAMS).get("start")
+    return [f"data/raw/{dataset}", "data/weights", "models/teachers", *([start] if start else [])]
+
+
 def run(stage: dict[str, Any], project: Path) -> Usage:
     """Run the command of a stage with just its inputs.
 
@@ -73,6 +80,12 @@ def run(stage: dict[str, Any], project: Path) -> Usage:
                 shutil.copytree(source, target, copy_function=link, dirs_exist_ok=True)
             else:
                 link(str(source), str(target))
+        made = {item["path"] for item in stage["outs"]}
+        for path in beside(project):
+            source, target = project / path, folder / path
+            if path not in made and source.exists() and not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(source)
         search = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         return measure(shlex.split(stage["cmd"]), folder, {**os.environ, "PATH": search, "PYTHONPATH": str(project)})
 

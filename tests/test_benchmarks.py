@@ -2,11 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
-from benchmarks import serve
+from benchmarks import pipeline, serve
 
 ANSWERS = """
 import os, sys
@@ -48,3 +49,17 @@ def test_a_request_that_fails_ends_the_measurement() -> None:
         serve.load(started, [b"picture"], 2, most=8)
     with pytest.raises(click.ClickException, match="ConnectionRefusedError"):
         serve.load(started, [b"picture"], 2, most=8)
+
+
+def test_a_stage_that_is_measured_sees_what_the_recipe_reads(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("{dataset: d, recipe: r, datasets: {d: }, recipes: {r: {start: bundles/b}}}")
+    read = ("data/raw/d/a", "data/weights/a", "models/teachers/a", "bundles/b/a", "data/clean/a")
+    for name in read:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    script = f"import os; assert all(map(os.path.exists, {read})); assert not os.path.exists('data/split')"
+    stage = {"cmd": f'python -c "{script}"', "deps": [{"path": "data/clean"}], "outs": [{"path": "data/split"}]}
+    assert pipeline.run(stage, tmp_path).seconds > 0
+    made = {"cmd": "python -c \"import os; os.makedirs('data/raw/d')\"", "deps": [], "outs": [{"path": "data/raw/d"}]}
+    assert pipeline.run(made, tmp_path).seconds > 0
+    assert all((tmp_path / name).exists() for name in read)
