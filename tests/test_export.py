@@ -211,7 +211,7 @@ def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(folder, "PACKAGES", ("onnx", "no_such_package"))
     result = run(write_toy_bundle(tmp_path / "bundle"), tmp_path / "out")
     assert result.exit_code == 2
-    assert "ONNX needs no_such_package, which is not installed: `pip install faceline[export]`" in result.stderr
+    assert "ONNX needs no_such_package, which is not installed: `pip install '.[export]'`" in result.stderr
 
 
 def run(bundle: Path, output: Path, *options: str) -> Result:

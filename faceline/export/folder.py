@@ -121,7 +121,7 @@ def _require_room(output: Path, replace: bool) -> None:
 def _require_packages(formats: Sequence[Format]) -> None:
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if "onnx" in formats and missing:
-        raise ExportError(f"ONNX needs {', '.join(missing)}, which is not installed: `pip install faceline[export]`")
+        raise ExportError(f"ONNX needs {', '.join(missing)}, which is not installed: `pip install '.[export]'`")
 
 
 def _runtime(name: Format) -> Runtime:
