@@ -51,8 +51,9 @@ def main(shards: Path, name: str, pictures: int | None, rounds: int, as_json: bo
     load_tensorflow()
     from faceline.learning import devices, inputs, normalization, training
 
-    recipe = read_settings(Recipe, "recipes", name)
-    entry, subset = recipe.networks[0], inputs.Subset.of(shards, "train")
+    whole, subset = read_settings(Recipe, "recipes", name), inputs.Subset.of(shards, "train")
+    entry = whole.networks[0]
+    recipe = whole.of(entry)
     size = recipe.batch_size
     steps = -(-pictures // size) if pictures else inputs.steps(subset, recipe)
     recipe = recipe.model_copy(update={"epochs": -(-steps // inputs.steps(subset, recipe))})

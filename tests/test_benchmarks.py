@@ -5,9 +5,14 @@ import sys
 from pathlib import Path
 
 import click
+import keras
 import pytest
+import tensorflow as tf
+from click.testing import CliRunner
 
-from benchmarks import pipeline, serve
+from benchmarks import pipeline, serve, train
+from faceline.datasets.records import ShardSettings
+from tests.toys import network, recipe, write_shards
 
 ANSWERS = """
 import os, sys
@@ -63,3 +68,18 @@ def test_a_stage_that_is_measured_sees_what_the_recipe_reads(tmp_path: Path) -> 
     made = {"cmd": "python -c \"import os; os.makedirs('data/raw/d')\"", "deps": [], "outs": [{"path": "data/raw/d"}]}
     assert pipeline.run(made, tmp_path).seconds > 0
     assert all((tmp_path / name).exists() for name in read)
+
+
+def test_a_network_is_measured_with_its_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord",), rows=48, seed=1))
+    own = recipe(networks=[{**network("age"), "own": {"input_size": 32}}])
+    monkeypatch.setattr(train, "read_settings", lambda *_: own)
+    timed, shapes = train.epoch, []
+
+    def epoch(model: keras.Model, batches: tf.data.Dataset, steps: int) -> float:
+        shapes.append(model.input_shape[1:])
+        return timed(model, batches, steps)
+
+    monkeypatch.setattr(train, "epoch", epoch)
+    told = CliRunner().invoke(train.main, ["--shards", str(shards), "--rounds", "1"], catch_exceptions=False)
+    assert "the input costs" in told.output and set(shapes) == {(32, 32, 3)}
