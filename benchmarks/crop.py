@@ -147,6 +147,9 @@ def write(folder: Path, pictures: Iterator[bytes] | list[bytes]) -> list[str]:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def main(chip_count: int, photo_count: int, seed: int, rounds: int, as_json: bool) -> None:
     """Write the pictures, take turns, compare."""
+    for option, count in (("--chips", chip_count), ("--photos", photo_count)):
+        if count < rounds:
+            raise click.BadParameter(f"{count} are not one for each of {rounds} rounds", param_hint=option)
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name, finders() as ways:
         source, faces = chips(chip_count)

@@ -76,6 +76,8 @@ def run(images: Path, store: Path) -> Usage:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def main(count: int, shortest: int, longest: int, as_json: bool) -> None:
     """Make the photos, run, print."""
+    if shortest > longest:
+        raise click.BadParameter(f"{shortest} is above --longest, {longest}", param_hint="--shortest")
     few, more = count // 10, count // 100
     with tempfile.TemporaryDirectory() as name:
         images, new, store = Path(name) / "images", Path(name) / "new", Path(name) / "store"

@@ -145,8 +145,10 @@ def take(way: Way, batches: int) -> float:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 def main(shards: Path, name: str, pictures: int, rounds: int, as_json: bool) -> None:
     """Copy the pictures, take turns, compare."""
-    load_tensorflow()
     recipe = read_settings(Recipe, "recipes", name)
+    if TARGET not in recipe.targets:
+        raise click.BadParameter(f"{name} does not learn {TARGET}, whose labels are read", param_hint="--recipe")
+    load_tensorflow()
     rows = read_manifest(shards)["rows"][SUBSET]
     size = min(recipe.batch_size, rows)
     batches = -(-pictures // size)

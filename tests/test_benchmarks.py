@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import click
 import keras
@@ -10,7 +12,8 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from benchmarks import pipeline, serve, train
+from benchmarks import crop, detect, pipeline, serve, train
+from benchmarks import input as feeding
 from faceline.datasets.records import ShardSettings
 from tests.toys import network, recipe, write_shards
 
@@ -68,6 +71,20 @@ def test_a_stage_that_is_measured_sees_what_the_recipe_reads(tmp_path: Path) -> 
     made = {"cmd": "python -c \"import os; os.makedirs('data/raw/d')\"", "deps": [], "outs": [{"path": "data/raw/d"}]}
     assert pipeline.run(made, tmp_path).seconds > 0
     assert all((tmp_path / name).exists() for name in read)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "options", "told"),
+    [
+        (crop, ("--chips", "2"), "--chips: 2 are not one for each of 5 rounds"),
+        (crop, ("--rounds", "301"), "--photos: 300 are not one for each of 301 rounds"),
+        (detect, ("--shortest", "700"), "--shortest: 700 is above --longest, 640"),
+        (feeding, ("--recipe", "system-b-gender"), "--recipe: system-b-gender does not learn age"),
+    ],
+)
+def test_options_that_cannot_be_measured_are_refused(benchmark: ModuleType, options: Sequence[str], told: str) -> None:
+    result = CliRunner().invoke(benchmark.main, options)
+    assert result.exit_code == 2 and told in result.stderr
 
 
 def test_a_network_is_measured_with_its_own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
