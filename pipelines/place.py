@@ -138,8 +138,8 @@ def link_raw(source: Path, project: Project, say: Say) -> None:
     source, linked = source.resolve(), []
     excluded = project.folder / EXCLUDED
     excluded.parent.mkdir(exist_ok=True)
-    for name in excluded.read_text(encoding="utf-8").splitlines() if excluded.exists() else ():
-        if (link := project.folder / name.removeprefix("/")).is_symlink():
+    for line in excluded.read_text(encoding="utf-8").splitlines() if excluded.exists() else ():
+        if (link := project.folder / line.removeprefix("/")).is_symlink():
             link.unlink()
     for path in project.raw(Project(source)):
         name = path.relative_to(project.folder)
