@@ -185,13 +185,14 @@ def evaluate(
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--samples", default=2000, show_default=True, help="How often rows are drawn anew for an interval.")
+@click.option("--samples", default=2000, show_default=True, help="How often groups are drawn anew for an interval.")
 @click.option("--seed", default=1, show_default=True, help="Of these draws.")
 @click.option("--level", default=0.95, show_default=True, help="Of the intervals, between 0 and 1.")
 def compare(a: Path, b: Path, *, as_json: bool, samples: int, seed: int, level: float) -> None:
     """Is B better than A? Each is a predictions.parquet or a folder that has one.
 
-    Rows are compared in pairs, by image_id. Exits with 0 whatever the answer.
+    Rows are compared in pairs, by image_id; for intervals those of one group are drawn together. Exits with 0 whatever
+    the answer.
     """
     from faceline.evaluation import comparing
 

@@ -29,6 +29,7 @@ from faceline.datasets.records import MANIFEST, ShardSettings, read_manifest, re
 from faceline.datasets.tables import OUT_OF_FOLD, PREDICTIONS, SUSPECTS
 from faceline.errors import SettingsError, SourceError
 from faceline.evaluation import crossvalidation
+from faceline.evaluation.grouping import grouped
 from faceline.evaluation.suspects import SuspectSettings, proposals, suspects
 from faceline.files import atomic_directory, atomic_file, read_json, read_table, sha256_file, write_json, write_table
 from faceline.gates.passes import require_pass, write_pass
@@ -97,7 +98,7 @@ def answer(data: Path, fold: int) -> None:
     shards = Path(entry["shards"])
     rows, crops = read_rows(shards, HELD_OUT), CropFormat.of(read_manifest(shards))
     tables = list(predicting.predictions(rows, crops, predictor.predict_crops))
-    answered = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
+    answered = grouped(pa.concat_tables([PREDICTIONS.empty_table(), *tables]), data / "split")
     write_table(Path(entry["answers"]), answered, PREDICTIONS)
     shutil.rmtree(Path(entry["bundle"]).parent)
     click.echo(f"fold {fold}: {answered.num_rows} pictures answered")

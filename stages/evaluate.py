@@ -1,8 +1,8 @@
 """Judge the bundle on the test shard.
 
-Reads the test subset of data/shards, the bundle, and the counts of ingest, clean and crop; writes data/evaluate
-(predictions.parquet: labels and answers side by side; summary.json), models/metrics.json and the tables behind DVC's
-plots, models/plots/*.csv. Run it with `dvc repro evaluate`.
+Reads the test subset of data/shards, its groups in data/split, the bundle, and the counts of ingest, clean and crop;
+writes data/evaluate (predictions.parquet: labels and answers side by side; summary.json), models/metrics.json and the
+tables behind DVC's plots, models/plots/*.csv. Run it with `dvc repro evaluate`.
 """
 
 from dataclasses import asdict
@@ -17,6 +17,7 @@ from faceline.datasets.crops import CropFormat
 from faceline.datasets.records import read_manifest, read_rows
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import PREDICTIONS, REJECTED
+from faceline.evaluation.grouping import grouped
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.metrics import BY_GROUP, Constants, coverage, evaluate
 from faceline.evaluation.plots import PLOTS
@@ -42,6 +43,7 @@ def _write_plots(folder: Path, predictions: pa.Table) -> None:
 @click.command(help=__doc__)
 @click.option("--bundle", type=click.Path(path_type=Path), required=True, help="The folder of the model bundle.")
 @click.option("--shards", type=click.Path(path_type=Path), required=True, help="The folder of the shards.")
+@click.option("--split", type=click.Path(path_type=Path), required=True, help="The folder of the assignment.")
 @click.option("--ingest", type=click.Path(path_type=Path), required=True, help="The folder of the ingested tables.")
 @click.option("--clean", type=click.Path(path_type=Path), required=True, help="The folder of the kept rows.")
 @click.option("--crop", type=click.Path(path_type=Path), required=True, help="The folder of the crops.")
@@ -53,6 +55,7 @@ def main(
     *,
     bundle: Path,
     shards: Path,
+    split: Path,
     ingest: Path,
     clean: Path,
     crop: Path,
@@ -62,7 +65,8 @@ def main(
     output: Path,
 ) -> None:
     """Read, predict, write."""
-    for gate, table in (("ingest", ingest), ("clean", clean), ("crop", crop), ("shard", shards), ("train", bundle)):
+    tables = {"ingest": ingest, "clean": clean, "crop": crop, "split": split, "shard": shards, "train": bundle}
+    for gate, table in tables.items():
         require_pass(gates, gate, table)
     load_tensorflow()
     from faceline.learning.answering import CropPredictor
@@ -72,8 +76,8 @@ def main(
     batches = -(-manifest["rows"][SUBSET] // predicting.BATCH)
     rows, crops = read_rows(shards, SUBSET), CropFormat.of(manifest)
     answered = predicting.predictions(rows, crops, predictor.predict_crops)
-    tables = list(track(answered, "evaluate", total=batches, console=stderr()))
-    predictions = pa.concat_tables([PREDICTIONS.empty_table(), *tables])
+    parts = list(track(answered, "evaluate", total=batches, console=stderr()))
+    predictions = grouped(pa.concat_tables([PREDICTIONS.empty_table(), *parts]), split)
     learnt = predictor.card.constants
     constants = Constants(age_median=learnt.age_median, gender_majority=learnt.gender, race_majority=learnt.race)
     temperatures = predictor.card.temperatures

@@ -13,6 +13,7 @@ def predictions(rows: int = ROWS, **changes: Any) -> pa.Table:
     """A table with schema PREDICTIONS, with columns replaced by `changes`."""
     columns: dict[str, Any] = {
         "image_id": [f"{row:064x}" for row in range(rows)],
+        "group": [None] * rows,
         "age": [30] * rows,
         "gender": [row % 2 for row in range(rows)],
         "race": [0] * rows,

@@ -28,7 +28,7 @@ def by_target(a: pa.Table, b: pa.Table, **settings: Any) -> dict[str, Difference
 
 
 def difference(low: float, high: float, target: str = "gender", rows: int = 100) -> Difference:
-    return Difference(target, 0.5, 0.5, 0.0, low, high, rows, 0)
+    return Difference(target, 0.5, 0.5, 0.0, low, high, rows, rows, 0)
 
 
 def comparison(*differences: Difference) -> Comparison:
@@ -82,9 +82,55 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     generator = np.random.default_rng(2)
     repetitions, held = 400, 0
     for seed in range(repetitions):
-        low, high = Bootstrap(400, seed, 0.95).interval(generator.normal(0.3, 1, 100))
+        low, high = Bootstrap(400, seed, 0.95).interval(generator.normal(0.3, 1, 100), np.arange(100))
         held += low <= 0.3 <= high
     assert 0.91 < held / repetitions < 0.98
+
+
+def test_intervals_of_groups_hold_the_truth_as_often_as_they_say() -> None:
+    """60 people with one to seven pictures each, whose errors are mostly the person's."""
+    generator = np.random.default_rng(2)
+    repetitions, held = 400, np.zeros(2)
+    for seed in range(repetitions):
+        groups = np.repeat(np.arange(60), generator.integers(1, 8, 60))
+        values = 0.3 + generator.normal(0, 1, 60)[groups] + generator.normal(0, 0.3, len(groups))
+        intervals = [Bootstrap(400, seed, 0.95).interval(values, each) for each in (groups, np.arange(len(groups)))]
+        held += [low <= 0.3 <= high for low, high in intervals]
+    of_groups, of_rows = held / repetitions
+    assert 0.91 < of_groups < 0.98
+    assert of_rows < 0.8
+
+
+def test_groups_of_one_row_are_the_plain_bootstrap_to_the_bit() -> None:
+    values, generator = np.random.default_rng(3).normal(size=77), np.random.default_rng(1)
+    means = values[generator.integers(77, size=(200, 77))].mean(axis=1)
+    found = Bootstrap(200, 1, 0.9).interval(values, np.arange(77) * 5)
+    assert found == tuple(np.quantile(means, ((1 - 0.9) / 2, 1 - (1 - 0.9) / 2)))
+
+
+def test_the_interval_of_groups_is_the_ratio_of_what_is_drawn() -> None:
+    """Of two groups, one row of 4 and three of 0, a draw has only the first, only the second, or both: 4, 0 or 1."""
+    low, high = Bootstrap(2000, 1, 0.3).interval(np.array([0.0, 4.0, 0.0, 0.0]), np.array([7, 2, 7, 7]))
+    assert (low, high) == (0.0 + 1.0, 1.0)
+    assert Bootstrap(2000, 1, 0.9).interval(np.array([0.0, 4.0, 0.0, 0.0]), np.array([7, 2, 7, 7])) == (0.0, 4.0)
+
+
+def test_groups_are_those_of_a_else_of_b_else_rows_stand_alone() -> None:
+    pairs, threes = (predictions(group=[str(row // size) for row in range(ROWS)])["group"] for size in (2, 3))
+    place, field = PREDICTIONS.get_field_index("group"), PREDICTIONS.field("group")
+    older = A.drop_columns("group")
+    for a, b, groups in (
+        (A, B, 40),
+        (older, B.drop_columns("group"), 40),
+        (older, B.set_column(place, field, pairs), 20),
+        (A, B.set_column(place, field, pairs), 20),
+        (A.set_column(place, field, threes), B.set_column(place, field, pairs), 14),
+        (A.set_column(place, field, threes), B.drop_columns("group"), 14),
+    ):
+        assert {(item.rows, item.groups) for item in compare(a, b).differences} == {(40, groups)}
+    assert compare(older, B) == compare(A, B)
+    few = by_target(predictions(female_probability=wrong_genders(20), group=pairs), predictions())["gender"]
+    assert few.low > 0 and few.verdict == "no difference shown"  # 40 rows, but 20 groups
 
 
 def test_rows_are_paired_by_image_id_in_any_order() -> None:
@@ -152,7 +198,7 @@ def test_memory_does_not_grow_with_samples() -> None:
     values = np.random.default_rng(3).normal(size=2000)
     tracemalloc.start()
     try:
-        Bootstrap(5000, 1, 0.9).interval(values)  # ten million row numbers: 160 MB at once
+        Bootstrap(5000, 1, 0.9).interval(values, np.arange(2000))  # ten million row numbers: 160 MB at once
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -175,7 +221,7 @@ def test_a_verdict_needs_an_interval_on_one_side_of_0(target: str, low: float, h
     assert difference(low, high, target).verdict == verdict
 
 
-def test_a_verdict_needs_thirty_rows() -> None:
+def test_a_verdict_needs_thirty_groups() -> None:
     right, all_wrong = predictions(), predictions(female_probability=wrong_genders(ROWS))
     few, enough = (by_target(all_wrong.slice(0, rows), right)["gender"] for rows in (29, 30))
     assert (few.low, few.high, few.verdict) == (1.0, 1.0, "no difference shown")
@@ -206,7 +252,7 @@ def test_further_columns_and_their_order_do_not_matter() -> None:
     [
         (B.drop_columns(["race", "age_low"]), "ours is no table of predictions; it lacks, or has twice: race, age_low"),
         (B.append_column("age", B["age"]), "lacks, or has twice: age"),
-        (B.set_column(1, "age", B["age"].cast(pa.string())), "age is string, not int16"),
+        (B.set_column(2, "age", B["age"].cast(pa.string())), "age is string, not int16"),
         (predictions(image_id=["a", *[None] * 39]), "ours has 39 rows without an image_id"),
         (pa.concat_tables([B, B.slice(3, 1)]), f"ours has image_id {3:064x} more than once"),
         (predictions(age_predicted=[np.nan] * ROWS), "ours has an entry in age_predicted that is no finite number"),

@@ -164,6 +164,7 @@ def check_results(folder: Path) -> None:
     assert predictions.schema == OUT_OF_FOLD
     assert predictions["image_id"].to_pylist() == sorted(split.index)
     assert predictions["fold"].to_pylist() == split["fold"].loc[predictions["image_id"].to_pylist()].tolist()
+    assert predictions["group"].to_pylist() == split["group"].loc[predictions["image_id"].to_pylist()].tolist()
     for answered in ("age_predicted", "age_high", "female_probability"):
         assert predictions[answered].null_count == 0
     assert predictions["race_probabilities"].null_count == 72

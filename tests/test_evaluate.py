@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from faceline.datasets.crops import CropFormat
 from faceline.datasets.tables import PREDICTIONS
-from faceline.errors import GateError
+from faceline.errors import GateError, SourceError
 from faceline.evaluation.metrics import Constants, evaluate
 from faceline.evaluation.plots import PLOTS
 from faceline.faces.decoding import encode_png
@@ -21,9 +21,9 @@ from faceline.learning import answering, predicting
 from faceline.learning.answering import Answers
 from faceline.learning.card import Constants as Learnt
 from stages import evaluate as stage
-from tests.builders import SIDE, World, shard, world
+from tests.builders import SIDE, World, shard, spoil, world
 
-JUDGED = {"ingest": "ingest", "clean": "clean", "crop": "crop", "shard": "shards", "train": "bundle"}
+JUDGED = {"ingest": "ingest", "clean": "clean", "crop": "crop", "split": "split", "shard": "shards", "train": "bundle"}
 
 
 LEARNT = Learnt(age_mean=44.0, age_median=45.0, gender=1, race=None)
@@ -61,7 +61,7 @@ def pass_all(made: World) -> None:
 
 
 def run(made: World, output: str = "judged") -> Result:
-    folders = {name: made / name for name in ("bundle", "shards", "ingest", "clean", "crop", "gates")}
+    folders = {name: made / name for name in ("bundle", "shards", "split", "ingest", "clean", "crop", "gates")}
     files = {
         "metrics": made / output / "metrics.json",
         "plots": made / output / "plots",
@@ -89,7 +89,7 @@ def test_labels_and_answers_stand_side_by_side() -> None:
     assert table["age"].to_pylist() == [3, 66, 30]
     assert table["age_predicted"].to_pylist() == levels
     assert table["gender"].null_count == 3
-    for absent in ("age_low", "age_high", "race_probabilities"):
+    for absent in ("group", "age_low", "age_high", "race_probabilities"):
         assert table[absent].null_count == 3
 
 
@@ -108,6 +108,8 @@ def test_the_stage_writes_all_its_outputs(made: World) -> None:
     test_rows = read_json(made / "shards/manifest.json")["rows"]["test"]
     assert predictions.schema == PREDICTIONS
     assert len(predictions) == test_rows
+    split = read_table(made / "split/assignment.parquet").to_pandas().set_index("image_id")
+    assert predictions["group"].to_pylist() == split["group"].loc[predictions["image_id"].to_pylist()].tolist()
     summary, metrics = read_json(made / "judged/it/summary.json"), read_json(made / "judged/metrics.json")
     assert summary["rows_in"] == summary["kept"] == metrics["rows"] == test_rows
     assert summary["constants"] == {"age_median": 45.0, "gender_majority": 1, "race_majority": None}
@@ -143,6 +145,14 @@ def test_shards_in_tfrecord_alone_will_do(made: World) -> None:
     pass_all(made)
     assert run(made, "tfrecord").exit_code == 0
     assert digest(made / "both/it/predictions.parquet") == digest(made / "tfrecord/it/predictions.parquet")
+
+
+def test_a_picture_that_the_split_has_not_assigned_is_told(made: World) -> None:
+    spoil(made / "split/assignment.parquet", lambda rows: rows[rows["subset"] != "test"])
+    pass_all(made)
+    outcome = run(made)
+    assert outcome.exit_code == SourceError.exit_code
+    assert "judged pictures are not in" in outcome.output
 
 
 @pytest.mark.parametrize("gate", JUDGED)

@@ -27,6 +27,7 @@ def table(**changes: Any) -> pa.Table:
     """The dozen rows, with columns replaced by `changes`."""
     columns: dict[str, Any] = {
         "image_id": [f"{row:064x}" for row in range(12)],
+        "group": [None] * 12,
         "age": AGES,
         "gender": GENDERS,
         "race": RACES,
@@ -121,6 +122,23 @@ def test_headlines_have_intervals_if_rows_are_enough() -> None:
     errors = [abs(error) for error in ERRORS]
     deviation = math.sqrt(sum((error - 74 / 12) ** 2 for error in errors) / 12 / 240)
     assert many["age"]["mae_high"] - many["age"]["mae_low"] == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+
+
+def test_pictures_of_one_group_are_drawn_together() -> None:
+    rows = np.arange(480)
+    right = [0.9 if row // 4 % 4 == 0 else 0.1 for row in rows]  # four pictures of a person: all right or all wrong
+    whole = pa.concat_tables([table(gender=[1] * 12)] * 40)
+    whole = whole.set_column(8, PREDICTIONS.field("female_probability"), pa.array(right, pa.float32()))
+    by_size = {
+        size: whole.set_column(1, PREDICTIONS.field("group"), pa.array((rows // size).astype(str))) for size in (4, 16)
+    }
+    alone, together, few = (evaluate(each, CONSTANTS)["gender"] for each in (whole, *by_size.values()))
+    assert alone["accuracy"] == together["accuracy"] == 0.25
+    widths = [found["accuracy_high"] - found["accuracy_low"] for found in (alone, together)]
+    assert widths[1] / widths[0] == pytest.approx(2, rel=0.1)  # a quarter of the draws, so twice the deviation
+    assert "accuracy_low" in few  # thirty groups
+    fewer = whole.slice(0, 464).set_column(1, PREDICTIONS.field("group"), by_size[16]["group"].slice(0, 464))
+    assert "accuracy_low" not in evaluate(fewer, CONSTANTS)["gender"]
 
 
 def test_calibration_by_hand() -> None:

@@ -128,6 +128,7 @@ MISSING = -1
 PREDICTIONS = pa.schema(
     [
         ("image_id", pa.string()),
+        ("group", pa.string()),  # pictures of one subject or one near-duplicate group share it; null: on its own
         ("age", pa.int16()),
         ("gender", pa.int8()),
         ("race", pa.int8()),

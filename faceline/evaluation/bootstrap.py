@@ -1,22 +1,23 @@
-"""How sure a mean over rows is: the percentile interval of the bootstrap."""
+"""How sure a mean over rows is: the percentile interval of the bootstrap that draws groups of rows."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from faceline.errors import SettingsError
 from faceline.evaluation.judged import Floats
 
-FEWEST = 30  # rows; below this a percentile interval is too narrow (of one row, a point) to show anything
+FEWEST = 30  # groups; below this a percentile interval is too narrow (of one group, a point) to show anything
 MOST_SAMPLES = 1_000_000
-CELLS = 2**20  # row numbers drawn at once: memory grows neither with samples nor with rows up to this many
+CELLS = 2**20  # groups drawn at once: memory grows neither with samples nor with groups up to this many
 
 
 @dataclass(frozen=True)
 class Bootstrap:
     """How intervals are drawn; SettingsError says which value is not allowed."""
 
-    samples: int  # how often the rows are drawn anew
+    samples: int  # how often the groups are drawn anew
     seed: int
     level: float  # the share of experiments whose interval holds the true value
 
@@ -28,21 +29,25 @@ class Bootstrap:
         if not 0 < self.level < 1:
             raise SettingsError(f"level must lie between 0 and 1, not be {self.level}")
 
-    def interval(self, values: Floats) -> tuple[float, float]:
-        """The percentile interval of the mean of `values`, shape (N,), N > 0.
+    def interval(self, values: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
+        """The percentile interval of the mean of `values`, shape (N,), N > 0, in groups with such numbers, (N,).
 
-        Rows are drawn with replacement, N at a time, `samples` times; the bounds are the quantiles of their means
-        that leave (1 - level) / 2 outside on either side. Of the differences of pairs it is the paired interval: the
-        same rows are drawn for both.
+        Rows of a group are not independent (one person's pictures are hard or easy together), so whole groups are
+        drawn with replacement, as many as there are, `samples` times; the bounds are the quantiles of the means of
+        their rows that leave (1 - level) / 2 outside on either side. Where each row is a group it is the plain
+        bootstrap. Of the differences of pairs it is the paired interval: the same rows are drawn for both.
 
-        Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3.
+        Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3; for groups
+        A. C. Davison and D. V. Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
         """
-        rows, generator = len(values), np.random.default_rng(self.seed)
-        at_once = max(1, CELLS // rows)
-        means = [
-            values[generator.integers(rows, size=(min(at_once, self.samples - done), rows))].mean(axis=1)
-            for done in range(0, self.samples, at_once)
-        ]
+        places = np.unique(groups, return_inverse=True)[1]
+        sums, rows = np.bincount(places, weights=values), np.bincount(places)
+        count, generator = len(rows), np.random.default_rng(self.seed)
+        at_once = max(1, CELLS // count)
+        means = []
+        for done in range(0, self.samples, at_once):
+            drawn = generator.integers(count, size=(min(at_once, self.samples - done), count))
+            means.append(sums[drawn].sum(axis=1) / rows[drawn].sum(axis=1))
         tail = (1 - self.level) / 2
         low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
         return float(low), float(high)

@@ -1,7 +1,7 @@
 """Two tables of predictions on the same pictures: is B better than A, or may their difference be chance?
 
 Both judge the same rows, so rows are compared in pairs: what makes a picture hard for both cancels out, and a small
-difference shows on far fewer pictures than if the two were measured apart.
+difference shows on far fewer pictures than if the two were measured apart. Pictures of one person are drawn together.
 """
 
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ class Difference:
     low: float  # bounds of its interval
     high: float
     rows: int  # with one label in both tables, and an answer in each
+    groups: int  # of these rows
     conflicts: int  # common rows left out because their labels differ, or only one table has a label
 
     @property
@@ -46,8 +47,8 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What is shown of B: its interval leaves out 0, and rests on enough rows."""
-        if self.rows < FEWEST or self.low <= 0 <= self.high:
+        """What is shown of B: its interval leaves out 0, and rests on enough groups."""
+        if self.groups < FEWEST or self.low <= 0 <= self.high:
             return "no difference shown"
         return "better" if (self.low > 0) == (METRICS[self.target] == "accuracy") else "worse"
 
@@ -104,9 +105,10 @@ def compare(
     """B beside A, on the rows that both have.
 
     Args:
-        a: a table with schema PREDICTIONS, in any order of rows; further columns are ignored.
+        a: a table with schema PREDICTIONS, in any order of rows; further columns are ignored. `group` may be missing,
+            as in older tables: a row's group is that of A, else that of B, else the row is on its own.
         b: another, usually of the same test subset.
-        samples: how often the rows are drawn anew for an interval.
+        samples: how often the groups are drawn anew for an interval.
         seed: of these draws; each target starts from it, so no interval depends on which other targets there are.
         level: the share of experiments whose interval holds the true difference.
         names: what errors call the tables.
@@ -116,6 +118,7 @@ def compare(
         SourceError: a table is not one of predictions or has an image_id twice, or there is nothing to compare.
     """
     bootstrap = Bootstrap(samples, seed, level)
+    a, b = _with_group(a), _with_group(b)
     for table, name in zip((a, b), names, strict=True):
         _check_columns(table, name)
         _check_keys(table, name)
@@ -128,6 +131,13 @@ def compare(
     if not differences:
         raise SourceError(f"{names[0]} and {names[1]} have no row with the same label and an answer in both")
     return Comparison(a.num_rows, b.num_rows, len(first.image_id), bootstrap, differences)
+
+
+def _with_group(table: pa.Table) -> pa.Table:
+    """The table with a column `group`, null where it has none."""
+    if "group" in table.schema.names:
+        return table
+    return table.append_column(PREDICTIONS.field("group"), pa.nulls(len(table), pa.string()))
 
 
 def _check_columns(table: pa.Table, name: str) -> None:
@@ -164,7 +174,10 @@ def _common(a: pa.Table, b: pa.Table) -> tuple[Judged, Judged]:
     """The rows that both have, pair by pair, sorted by image_id: no result depends on the order of rows."""
     keys_a, keys_b = (np.asarray(table.column("image_id").to_pylist(), dtype=object) for table in (a, b))
     _, in_a, in_b = np.intersect1d(keys_a, keys_b, assume_unique=True, return_indices=True)
-    return Judged.of(a.take(in_a)), Judged.of(b.take(in_b))
+    a, b = a.take(in_a), b.take(in_b)
+    group = pc.coalesce(a["group"], b["group"])
+    first, second = (t.set_column(t.schema.get_field_index("group"), PREDICTIONS.field("group"), group) for t in (a, b))
+    return Judged.of(first), Judged.of(second)
 
 
 def _difference(a: Judged, b: Judged, target: str, bootstrap: Bootstrap) -> Difference | None:
@@ -175,9 +188,9 @@ def _difference(a: Judged, b: Judged, target: str, bootstrap: Bootstrap) -> Diff
     known = same & ~np.isnan(score_a) & ~np.isnan(score_b)
     if not known.any():
         return None
-    score_a, score_b = score_a[known], score_b[known]
+    score_a, score_b, groups = score_a[known], score_b[known], a.group[known]
     gain = score_b - score_a
-    low, high = bootstrap.interval(gain)
+    low, high = bootstrap.interval(gain, groups)
     return Difference(
         target,
         a=float(score_a.mean()),
@@ -186,6 +199,7 @@ def _difference(a: Judged, b: Judged, target: str, bootstrap: Bootstrap) -> Diff
         low=low,
         high=high,
         rows=len(gain),
+        groups=len(np.unique(groups)),
         conflicts=int(np.sum(~same & ~unknown)),
     )
 

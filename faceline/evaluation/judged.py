@@ -23,6 +23,7 @@ class Judged:
     """Labels and answers side by side; arrays have shape (N,) but where they say so; codes are those of `labels`."""
 
     image_id: NDArray[np.object_]
+    group: NDArray[np.int64]  # the same number in all rows of a group; one of its own where there is no group
     age: Floats  # years, as labelled
     gender: Floats
     race: Floats
@@ -37,6 +38,7 @@ class Judged:
         """The arrays of a table with schema PREDICTIONS."""
         return cls(
             image_id=np.asarray(predictions.column("image_id").to_pylist(), dtype=object),
+            group=_first_rows(predictions.column("group")),
             race_probabilities=_by_code(predictions.column("race_probabilities")),
             **{name: _floats(predictions.column(name)) for name in NUMBERS},
         )
@@ -65,10 +67,14 @@ class Judged:
         known = (label >= 0) & (label < answer.shape[1]) & ~np.isnan(answer).any(axis=1)
         return answer[known], label[known]
 
-    def pair(self, target: str) -> tuple[Floats, Floats]:
-        """Labels and answers of `target` (age, gender or race) on the rows that have both."""
+    def known(self, target: str) -> NDArray[np.bool_]:
+        """The rows that have both a label and an answer of `target` (age, gender or race), shape (N,)."""
         label, answer = getattr(self, target), getattr(self, f"{target}_predicted")
-        known = ~np.isnan(label) & ~np.isnan(answer)
+        return np.asarray(~np.isnan(label) & ~np.isnan(answer))
+
+    def pair(self, target: str) -> tuple[Floats, Floats]:
+        """Labels and answers of `target` on its known rows."""
+        label, answer, known = getattr(self, target), getattr(self, f"{target}_predicted"), self.known(target)
         return label[known], answer[known]
 
     def where(self, rows: NDArray[np.bool_]) -> "Judged":
@@ -77,6 +83,13 @@ class Judged:
 
     def _by_code(self, target: str) -> Floats:
         return binary(self.female_probability) if target == "gender" else self.race_probabilities
+
+
+def _first_rows(groups: pa.ChunkedArray) -> NDArray[np.int64]:
+    """For each row the first row of its group, itself where it has none; so rows without company stay in order."""
+    first: dict[str, int] = {}
+    rows = (row if group is None else first.setdefault(group, row) for row, group in enumerate(groups.to_pylist()))
+    return np.fromiter(rows, np.int64, len(groups))
 
 
 def _floats(column: pa.ChunkedArray) -> Floats:

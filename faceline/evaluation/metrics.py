@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, roc_auc_score
 
 from faceline.datasets.labels import GENDERS, Gender
@@ -45,7 +46,7 @@ def evaluate(
     Returns:
         `age`, `gender` and `race` (where there is something to judge), `baseline` (the same judged for `constants`),
         `slices` and `crossings` (see `slices`) and `rows`; numbers are rounded to six digits. Beside a headline metric
-        stand the bounds of its 95 % interval, as `mae_low` and `mae_high`, if its rows are enough for one.
+        stand the bounds of its 95 % interval, as `mae_low` and `mae_high`, if its groups are enough for one.
     """
     judged = Judged.of(predictions)
     metrics = {
@@ -79,8 +80,9 @@ def _targets(judged: Judged, temperatures: Mapping[str, float]) -> dict[str, Any
     age, age_predicted = judged.pair("age")
     if len(age):
         error = np.abs(age_predicted - age)
-        squares = {name: float(np.sqrt(bound)) for name, bound in _bounds("rmse", error**2).items()}
-        found["age"] = {**_age(age, age_predicted), **_bounds("mae", error), **squares, **interval(judged)}
+        groups = judged.group[judged.known("age")]
+        squares = {name: float(np.sqrt(bound)) for name, bound in _bounds("rmse", error**2, groups).items()}
+        found["age"] = {**_age(age, age_predicted), **_bounds("mae", error, groups), **squares, **interval(judged)}
     gender, _ = judged.pair("gender")
     if len(gender):
         found["gender"] = _gender(judged)
@@ -92,16 +94,17 @@ def _targets(judged: Judged, temperatures: Mapping[str, float]) -> dict[str, Any
         }
     for target in found.keys() & {"gender", "race"}:
         label, answer = judged.pair(target)
-        found[target] |= _bounds("accuracy", np.asarray(label == answer, dtype=np.float64))
+        right = np.asarray(label == answer, dtype=np.float64)
+        found[target] |= _bounds("accuracy", right, judged.group[judged.known(target)])
         found[target] |= calibration(judged, target, temperatures.get(target))
     return found
 
 
-def _bounds(name: str, values: Floats) -> dict[str, float]:
-    """The interval of the mean of `values`, shape (N,); of the root of a mean it is the root."""
-    if len(values) < FEWEST:
+def _bounds(name: str, values: Floats, groups: NDArray[np.int64]) -> dict[str, float]:
+    """The interval of the mean of `values` in such groups, each (N,); of the root of a mean it is the root."""
+    if len(np.unique(groups)) < FEWEST:
         return {}
-    low, high = DRAWS.interval(values)
+    low, high = DRAWS.interval(values, groups)
     return {f"{name}_low": low, f"{name}_high": high}
 
 

@@ -65,6 +65,7 @@ def _record(difference: "Difference") -> dict[str, Any]:
         "high": difference.high,
         "verdict": difference.verdict,
         "rows": difference.rows,
+        "groups": difference.groups,
         "conflicts": difference.conflicts,
     }
 
