@@ -13,6 +13,7 @@ from faceline.evaluation.judged import Judged
 from faceline.evaluation.metrics import Constants, coverage, evaluate
 from faceline.evaluation.plots import PLOTS, age_errors, confusion_gender, confusion_race, cs, roc
 from faceline.evaluation.reliability import reliability
+from tests import answers
 
 CONSTANTS = Constants(age_median=30.0, gender_majority=0, race_majority=0)
 AGES = [5, 12, 18, 25, 25, 30, 38, 45, 52, 60, 71, 85]
@@ -139,6 +140,23 @@ def test_pictures_of_one_group_are_drawn_together() -> None:
     assert "accuracy_low" in few  # thirty groups
     fewer = whole.slice(0, 464).set_column(1, PREDICTIONS.field("group"), by_size[16]["group"].slice(0, 464))
     assert "accuracy_low" not in evaluate(fewer, CONSTANTS)["gender"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "bounds"), [(0.9, (0.025 ** (1 / 40), 1.0)), (0.1, (0.0, 1 - 0.025 ** (1 / 40)))]
+)
+def test_a_share_of_all_or_none_has_the_exact_interval_of_its_groups(
+    probability: float, bounds: tuple[float, float]
+) -> None:
+    """That all of n are right has a probability of 2.5 % where the share is the n-th root of .025."""
+    rows = 80
+    groups, women = [str(row // 2) for row in range(rows)], {"gender": [1] * rows, "age_predicted": [30.0] * rows}
+    found = evaluate(
+        answers.predictions(rows, group=groups, female_probability=[probability] * rows, **women), CONSTANTS
+    )
+    low, high = (found["gender"][f"accuracy_{end}"] for end in ("low", "high"))
+    assert (low, high) == pytest.approx(bounds, abs=1e-6)
+    assert (found["age"]["mae_low"], found["age"]["mae_high"]) == (0, 0)  # years are no share
 
 
 def test_calibration_by_hand() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from faceline.errors import SettingsError
 from faceline.evaluation.judged import Floats
@@ -51,3 +52,15 @@ class Bootstrap:
         tail = (1 - self.level) / 2
         low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
         return float(low), float(high)
+
+    def share(self, right: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
+        """The interval of the share of `right`, 0 or 1 in each row, (N,), in groups as above.
+
+        Where all rows are alike every draw is, too, and shows nothing: it is the exact interval of as many groups then,
+        of C. J. Clopper and E. S. Pearson, The Use of Confidence or Fiducial Limits, Biometrika 26, 1934.
+        """
+        if right.min() < right.max():
+            return self.interval(right, groups)
+        count = len(np.unique(groups))
+        exact = binomtest(count if right[0] else 0, count).proportion_ci(self.level, method="exact")
+        return float(exact.low), float(exact.high)

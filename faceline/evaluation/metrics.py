@@ -5,7 +5,7 @@ number that these rows do not define (the AUC of one gender, say). So there is n
 but is not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,16 +95,21 @@ def _targets(judged: Judged, temperatures: Mapping[str, float]) -> dict[str, Any
     for target in found.keys() & {"gender", "race"}:
         label, answer = judged.pair(target)
         right = np.asarray(label == answer, dtype=np.float64)
-        found[target] |= _bounds("accuracy", right, judged.group[judged.known(target)])
+        found[target] |= _bounds("accuracy", right, judged.group[judged.known(target)], DRAWS.share)
         found[target] |= calibration(judged, target, temperatures.get(target))
     return found
 
 
-def _bounds(name: str, values: Floats, groups: NDArray[np.int64]) -> dict[str, float]:
-    """The interval of the mean of `values` in such groups, each (N,); of the root of a mean it is the root."""
+def _bounds(
+    name: str,
+    values: Floats,
+    groups: NDArray[np.int64],
+    bounds: Callable[[Floats, NDArray[np.int64]], tuple[float, float]] = DRAWS.interval,
+) -> dict[str, float]:
+    """The interval of the mean of `values` in such groups, (N,) each, by `bounds`; of the root of a mean, the root."""
     if len(np.unique(groups)) < FEWEST:
         return {}
-    low, high = DRAWS.interval(values, groups)
+    low, high = bounds(values, groups)
     return {f"{name}_low": low, f"{name}_high": high}
 
 
