@@ -191,8 +191,8 @@ def evaluate(
 def compare(a: Path, b: Path, *, as_json: bool, samples: int, seed: int, level: float) -> None:
     """Is B better than A? Each is a predictions.parquet or a folder that has one.
 
-    Rows are compared in pairs, by image_id; for intervals those of one group are drawn together. Exits with 0 whatever
-    the answer.
+    Rows are compared in pairs, by image_id; for intervals those of one group are drawn together. An accuracy is better
+    or worse only if the exact sign test says so, too. Exits with 0 whatever the answer.
     """
     from faceline.evaluation import comparing
 

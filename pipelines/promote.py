@@ -46,7 +46,8 @@ def promote(
     """Register the bundle as a version of its dataset's model and make it the baseline, if it is shown to be better.
 
     It must have passed its gate, and be better than the baseline in one headline metric and worse in none by a paired
-    bootstrap on the test predictions. Otherwise the run ends Refused and says why; nothing is changed then.
+    bootstrap on the test predictions (and, of accuracies, by the exact sign test). Otherwise the run ends Refused and
+    says why; nothing is changed then.
 
     Args:
         folder: The project; the candidate is what lies in it.

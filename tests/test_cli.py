@@ -162,7 +162,8 @@ def test_the_comparison_as_json_holds_the_numbers(tables: None) -> None:
     low, high = gender.pop("low"), gender.pop("high")
     assert 0 < low < 0.15 < high < 0.4
     assert gender.pop("difference") == pytest.approx(0.15)
-    assert gender == {"a": 0.75, "b": 0.9, "verdict": "better", "rows": 40, "conflicts": 0}
+    counts = {"wins": 6, "losses": 0, "rows": 40, "groups": 40, "conflicts": 0}
+    assert gender == {"a": 0.75, "b": 0.9, "verdict": "better", **counts}
     assert found.pop("metrics").keys() == {"age_mae", "gender_accuracy", "race_accuracy"}
     assert found == {
         "a": "a/predictions.parquet",

@@ -27,8 +27,10 @@ def by_target(a: pa.Table, b: pa.Table, **settings: Any) -> dict[str, Difference
     return {difference.target: difference for difference in compare(a, b, **settings).differences}
 
 
-def difference(low: float, high: float, target: str = "gender", rows: int = 100) -> Difference:
-    return Difference(target, 0.5, 0.5, 0.0, low, high, rows, rows, 0)
+def difference(low: float, high: float, target: str = "gender", signs: tuple[int, int] | None = None) -> Difference:
+    """With many signs on the side of its interval, unless wins and losses are given."""
+    wins, losses = signs or ((60, 20) if (low > 0) != (target == "age") else (20, 60))
+    return Difference(target, 0.5, 0.5, 0.0, low, high, 0.9, wins, losses, 100, 100, 0)
 
 
 def comparison(*differences: Difference) -> Comparison:
@@ -219,6 +221,38 @@ def test_memory_does_not_grow_with_samples() -> None:
 )
 def test_a_verdict_needs_an_interval_on_one_side_of_0(target: str, low: float, high: float, verdict: str) -> None:
     assert difference(low, high, target).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "verdict"),
+    [
+        (4, 0, "no difference shown"),  # by chance one side or the other in one of eight cases
+        (5, 0, "better"),  # in one of sixteen, at a level of 90 %
+        (12, 5, "no difference shown"),
+        (13, 4, "better"),
+        (4, 13, "no difference shown"),  # fewer people, but more of their pictures
+    ],
+)
+def test_a_verdict_on_accuracy_needs_the_sign_test_of_discordant_groups(wins: int, losses: int, verdict: str) -> None:
+    assert difference(0.01, 0.1, "race", (wins, losses)).verdict == verdict
+    assert difference(0.01, 0.1, "age", (wins, losses)).verdict == "worse"  # errors in years are not won or lost
+
+
+def test_four_answers_more_are_no_difference() -> None:
+    a, b = predictions(400, female_probability=wrong_genders(4, 400)), predictions(400)
+    gender = by_target(a, b)["gender"]
+    assert (gender.wins, gender.losses) == (4, 0)
+    assert gender.low > 0 and gender.verdict == "no difference shown"
+    assert by_target(a, b, level=0.8)["gender"].verdict == "better"
+    back = by_target(predictions(400, female_probability=wrong_genders(9, 400)), a)["gender"]
+    assert (back.wins, back.losses, back.verdict) == (5, 0, "no difference shown")
+    ages = (
+        predictions(400, age_predicted=[30.0] * 390 + [31.0] * 10),
+        predictions(400, age_predicted=[32.0] + [30.0] * 399),
+    )
+    assert (by_target(*ages)["age"].wins, by_target(*ages)["age"].losses) == (10, 1)  # with the smaller error
+    pairs = predictions(400, female_probability=wrong_genders(8, 400), group=[str(row // 2) for row in range(400)])
+    assert by_target(pairs, b)["gender"].wins == 4  # of two pictures each
 
 
 def test_a_verdict_needs_thirty_groups() -> None:

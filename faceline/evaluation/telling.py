@@ -64,6 +64,8 @@ def _record(difference: "Difference") -> dict[str, Any]:
         "low": difference.low,
         "high": difference.high,
         "verdict": difference.verdict,
+        "wins": difference.wins,
+        "losses": difference.losses,
         "rows": difference.rows,
         "groups": difference.groups,
         "conflicts": difference.conflicts,
