@@ -232,6 +232,21 @@ def test_groups_keep_their_order_and_few_rows_are_marked(material: Material) -> 
     assert all(row["few"] == (row["n"] < FEW) for row in rows)
 
 
+def test_a_number_from_few_rows_is_marked_in_a_group_of_many(material: Material) -> None:
+    many, few = {"accuracy": 0.9, "n": FEW}, {"accuracy": 0.7, "n": FEW - 1}
+    age = {"mae": 4.0, "bias": 1.0, "interval_coverage": 0.8, "interval_width": 9.0, "n": FEW - 1}
+    groups = {"male": {"age": age, "gender": many, "race": few}, "female": {"gender": few, "race": few}}
+    metrics = {"slices": {"gender": groups}, "crossings": {"gender, race": {"male, white": groups["male"]}}}
+    whole = replace(material, metrics={**(material.metrics or {}), **metrics})
+    card, html = model_card(whole, "sample", "compact"), page(whole, "sample", "compact", SETTINGS)
+    cells = "30 | 4.00 years \\* | +1.00 years \\* | 80.0% \\* | 9.00 years \\* | 90.0% | 70.0% \\* |"
+    assert f"| gender: male | {cells}" in card and f"| gender, race: male, white | {cells}" in card
+    assert "| gender: female | 29 \\* | – | – | – | – | 70.0% | 70.0% |" in card  # one mark for all of them
+    unsure = "".join(f'<td class="few">{text}</td>' for text in ("4.00 years", "+1.00 years", "80.0%", "9.00 years"))
+    assert f'<td>gender: male</td><td>30</td>{unsure}<td>90.0%</td><td class="few">70.0%</td></tr>' in html
+    assert '<tr class="few"><td>gender: female</td><td>29</td><td>–</td>' in html
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "told"),
     [

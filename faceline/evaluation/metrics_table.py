@@ -5,6 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
+from faceline.evaluation.wording import FEW
+
 METRICS = (  # target, metric, what it is called, how it is printed
     ("age", "mae", "age: mean absolute error, years", "{:.2f}"),
     ("age", "rmse", "age: root mean squared error, years", "{:.2f}"),
@@ -22,6 +24,7 @@ GROUPS = (
     ("gender", "accuracy", "gender right", "{:.1%}"),
     ("race", "accuracy", "race right", "{:.1%}"),
 )
+MARK = "*"
 
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
@@ -37,13 +40,18 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
 
 
 def groups_table(metrics: dict[str, Any]) -> Table:
-    """A row a group of people, as labelled, over found faces."""
+    """A row a group of people, as labelled, over found faces; what comes from few pictures is marked."""
     table = Table("group", "pictures", *(name for _, _, name, _ in GROUPS))
     for by, groups in metrics["slices"].items():
         for group, scores in groups.items():
             rows = max(score["n"] for score in scores.values())
-            cells = (_cell(scores, target, metric, form) for target, metric, _, form in GROUPS)
-            table.add_row(f"{by} {group}", str(rows), *cells)
+            cells = [str(rows) + _mark(rows)]
+            for target, metric, _, form in GROUPS:
+                cell = _cell(scores, target, metric, form)
+                cells.append(cell + _mark(scores[target]["n"]) if cell and rows >= FEW else cell)
+            table.add_row(f"{by} {group}", *cells)
+            if any(cell.endswith(MARK) for cell in cells):
+                table.caption = f"{MARK} from fewer than {FEW} pictures: it says little"
     return table
 
 
@@ -63,6 +71,10 @@ def _left_out(metrics: dict[str, Any]) -> Iterator[str]:
         yield "left out: " + ", ".join(f"{reason} {count}" for reason, count in metrics["rejected"].items())
     if metrics["implausible_ages"]:
         yield f"{metrics['implausible_ages']} ages that nobody has are taken as unknown"
+
+
+def _mark(rows: int) -> str:
+    return f" {MARK}" if rows < FEW else ""
 
 
 def _cell(values: dict[str, Any], target: str, metric: str, form: str) -> str:

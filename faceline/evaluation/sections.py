@@ -11,6 +11,14 @@ from faceline.evaluation.wording import FEW, MISSING, between, number, words
 
 EXAMPLES = 5  # failing rows named for an expectation
 GROUPS = {"age": BAND_NAMES, "gender": GENDERS, "race": RACES}  # in this order; JSON sorts them by name
+GROUP_MEASURES = (  # of a group, and their units
+    ("age.mae", "years"),
+    ("age.bias", "signed"),
+    ("age.interval_coverage", "share"),
+    ("age.interval_width", "years"),
+    ("gender.accuracy", "share"),
+    ("race.accuracy", "share"),
+)
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ def fold_measures(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def slice_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """The groups of people: by, group, n, few (whether n says little), and as text what `_group_row` tells of each."""
+    """The groups of people: by, group, n, few (whether n says little) and cells: what `_group_row` tells of each."""
     rows = []
     for by, names in GROUPS.items():
         there = metrics.get("slices", {}).get(by, {})
@@ -167,16 +175,14 @@ def crossing_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _group_row(by: str, group: str, scores: dict[str, Any]) -> dict[str, Any]:
+    """Each cell has a text and `few`: whether, in a group of many rows, few of them have the label that it judges."""
     n = max(score["n"] for score in scores.values())
-    told = {
-        "age": words(number(scores, "age.mae"), "years"),
-        "bias": words(number(scores, "age.bias"), "signed"),
-        "inside": words(number(scores, "age.interval_coverage"), "share"),
-        "width": words(number(scores, "age.interval_width"), "years"),
-        "gender": words(number(scores, "gender.accuracy"), "share"),
-        "race": words(number(scores, "race.accuracy"), "share"),
-    }
-    return {"by": by, "group": group, "n": n, "few": n < FEW, **told}
+    cells = []
+    for path, unit in GROUP_MEASURES:
+        value = number(scores, path)
+        few = value is not None and scores[path.partition(".")[0]]["n"] < FEW <= n
+        cells.append({"text": words(value, unit), "few": few})
+    return {"by": by, "group": group, "n": n, "few": n < FEW, "cells": cells}
 
 
 def _notes(summary: dict[str, Any]) -> list[str]:
