@@ -399,6 +399,14 @@ def test_the_gallery_shows_the_strongest_first_and_loads_nothing() -> None:
     assert "default-src 'none'" in str(page.attributes("meta"))
 
 
+@pytest.mark.parametrize(("coverage", "told"), [(0.9, "90%"), (0.995, "99.5%")])
+def test_the_gallery_tells_how_many_ages_an_interval_holds(coverage: float, told: str) -> None:
+    card = make_card(age_interval={"coverage": coverage, "half_width": 8.0, "typical_deviation": None})
+    write_json(Path("bundle/card.json"), card.model_dump(mode="json"))
+    audit(settings(), judge)
+    assert f"the interval that holds {told} of true ages" in "".join(gallery().text)
+
+
 def test_hostile_names_stay_text() -> None:
     Path("pictures", "<img src=x onerror=alert(1)>.png").write_bytes(PICTURES["man.png"])
     write_profiles([("<img src=x onerror=alert(1)>.png", "99", "f", HOSTILE)], HOSTILE)

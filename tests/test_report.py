@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -300,6 +301,22 @@ def test_the_card_tells_what_matters(material: Material) -> None:
     assert "drawn by a program" in card
     assert "drawn by a program" not in model_card(material, "utkface", "compact")
     assert all(target.capitalize() in card for target in TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "± 8.2 years, for 90%"),
+        ({"coverage": 0.995}, "± 8.2 years, for 99.5%"),
+        ({"coverage": 0.29, "half_width": 3.96}, "± 4.0 years, for 29%"),
+        ({"typical_deviation": 4.0}, "± 8.2 years, wider where the network is less sure, for 90%"),
+        ({"typical_deviation": None}, "± 8.2 years, for 90%"),
+    ],
+)
+def test_the_card_tells_how_wide_intervals_of_age_are(material: Material, changes: dict[str, Any], told: str) -> None:
+    card = dict(material.card or {})
+    card["age_interval"] = {**card["age_interval"], **changes}
+    assert f"| interval of age | {told} |" in model_card(replace(material, card=card), "sample", "compact")
 
 
 def test_the_card_tells_how_far_rare_races_are_favoured(material: Material) -> None:

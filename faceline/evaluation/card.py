@@ -64,7 +64,7 @@ def _adjustment(card: dict[str, Any]) -> str:
 def _interval(interval: dict[str, Any]) -> str:
     """How wide it is, and how many ages it is to hold."""
     wider = ", wider where the network is less sure" if interval.get("typical_deviation") else ""
-    return f"± {interval['half_width']:.1f} years{wider}, for {interval['coverage']:.0%}"
+    return f"± {interval['half_width']:.1f} years{wider}, for {100 * interval['coverage']:g}%"
 
 
 def _short(digest: str | None) -> str:
