@@ -21,13 +21,14 @@ from faceline.evaluation.pictures import ReportSettings, random_crops, suspect_c
 from faceline.evaluation.sections import slice_rows, steps, verdicts
 from faceline.evaluation.wording import FEW, gaps, words
 from faceline.files import read_json, read_table, write_json
+from faceline.gates.verdict import Finding, Verdict
 from stages import report as stage
 from tests.builders import CONSTANTS, World, world
 
 SECTIONS = ["steps", "gates", "labels", "by-gender", "crops", "learning"]
 SECTIONS += ["metrics", "slices", "answers", "beliefs", "worst", "folds", "suspects", "reading"]
 SETTINGS = ReportSettings(seed=1, grid=12, worst=5)
-FAILED = {
+FAILED: dict[str, Any] = {
     "gate": "crop",
     "success": False,
     "skipped": [],
@@ -301,6 +302,27 @@ def test_the_card_tells_what_matters(material: Material) -> None:
     assert "drawn by a program" in card
     assert "drawn by a program" not in model_card(material, "utkface", "compact")
     assert all(target.capitalize() in card for target in TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("bound", "observed", "told"),
+    [
+        ({"min_value": 0.98}, 0.979983, ("values to be between, min_value 0.98", "0.979983")),
+        ({"max_value": 23704.5}, 23705.0, ("values to be between, max_value 23704.5", "23705.0")),
+        ({"min_value": 4}, {"unexpected": 2, "of": 55}, ("values to be between, min_value 4", "unexpected 2, of 55")),
+    ],
+)
+def test_a_failure_never_looks_as_if_it_were_met(bound: dict[str, float], observed: Any, told: tuple[str, str]) -> None:
+    failed = {**FAILED["expectations"][0], "expected": bound, "observed": observed}
+    (found,) = (each for each in verdicts({"crop": {**FAILED, "expectations": [failed]}}) if each.gate == "crop")
+    (failure,) = found.failures
+    assert (failure.what, failure.observed) == (f"sharpness: {told[0]}", told[1])
+    kind, column = failed["expectation"], failed["column"]
+    finding = Finding("faces", kind, column, bound, observed, False, 0.0, None, [], "why")
+    assert (
+        f"faces: sharpness: expected {told[0]}, observed {told[1]} (why)"
+        in Verdict("crop", (finding,), {}, ()).failure()
+    )
 
 
 @pytest.mark.parametrize(

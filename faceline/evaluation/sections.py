@@ -7,6 +7,7 @@ from typing import Any
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.evaluation.material import GATES, STAGES
 from faceline.evaluation.slices import BAND_NAMES, CROSSED
+from faceline.evaluation.unmet import expected, told
 from faceline.evaluation.wording import FEW, MISSING, between, number, words
 
 EXAMPLES = 5  # failing rows named for an expectation
@@ -205,20 +206,10 @@ def _verdict(name: str, gate: dict[str, Any]) -> Verdict:
 
 
 def _failure(expectation: dict[str, Any]) -> Failure:
-    kind = str(expectation["expectation"]).removeprefix("expect_").replace("_", " ")
     column = f"{expectation['column']}: " if expectation.get("column") else ""
     return Failure(
-        what=f"{column}{kind} {_told(expectation['expected'])}".strip(),
-        observed=_told(expectation["observed"]),
+        what=column + expected(expectation["expectation"], expectation["expected"]),
+        observed=told(expectation["observed"]),
         reason=str(expectation.get("reason", "")),
-        examples=[_told(example) for example in expectation["examples"][:EXAMPLES]],
+        examples=[told(example) for example in expectation["examples"][:EXAMPLES]],
     )
-
-
-def _told(value: Any) -> str:
-    """A value of a gate's report on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_told(item)}" for key, item in value.items())
-    if isinstance(value, list):
-        return ", ".join(_told(item) for item in value)
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -8,6 +8,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from faceline.evaluation.unmet import expected, told
+
 DIGITS = 6  # decimals kept of a number: enough to judge, few enough to read
 SHOWN = 3  # failing rows named in the message of a failure; the report has more
 
@@ -71,9 +73,10 @@ class Verdict:
         for finding in failed:
             place = f"{finding.table}: {finding.column}" if finding.column else finding.table
             lines.append(
-                f"  {place}: expected {_told(finding)}, observed {_words(finding.observed)} ({finding.reason})"
+                f"  {place}: expected {expected(finding.expectation, finding.expected)}, "
+                f"observed {told(finding.observed)} ({finding.reason})"
             )
-            lines += [f"    {_words(example)}" for example in finding.examples[:SHOWN]]
+            lines += [f"    {told(example)}" for example in finding.examples[:SHOWN]]
         return "\n".join(lines)
 
 
@@ -90,17 +93,3 @@ def plain(value: Any) -> Any:
             return None
         return round(value, DIGITS) if math.isfinite(value) else str(value)
     return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _told(finding: Finding) -> str:
-    """What was expected, in words: `values to be between, min_value 0, max_value 116`."""
-    kind = finding.expectation.removeprefix("expect_").removeprefix("column_").removeprefix("table_").replace("_", " ")
-    return ", ".join([kind, *(f"{name} {_words(value)}" for name, value in finding.expected.items())])
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(item)}" for name, item in value.items())
-    if isinstance(value, list):
-        return "[" + ", ".join(_words(item) for item in value) + "]"
-    return str(value)
