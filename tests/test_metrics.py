@@ -180,6 +180,12 @@ def test_reliability_bins_hold_their_upper_edge() -> None:
     assert found.error == pytest.approx((0.275 + 0.5) / 2)
 
 
+def test_a_probability_of_a_half_is_the_same_answer_to_calibration_as_to_accuracy() -> None:
+    gender = evaluate(table(female_probability=[0.5, 0.53125] * 6, gender=[1] * 12), CONSTANTS)["gender"]
+    assert gender["accuracy"] == 1
+    assert gender["ece"] == pytest.approx(1 - (0.5 + 0.53125) / 2, abs=1e-6)  # one bin, all of it right
+
+
 def test_the_cumulative_score_counts_what_is_within() -> None:
     curve = cs(Judged.of(table())).set_index("years")["share"]
     assert len(curve) == 21

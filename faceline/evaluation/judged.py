@@ -46,13 +46,12 @@ class Judged:
     @property
     def gender_predicted(self) -> Floats:
         """The code of the more probable gender; NaN where there is no answer."""
-        code = np.where(self.female_probability >= THRESHOLD, float(Gender.FEMALE), float(Gender.MALE))
-        return np.where(np.isnan(self.female_probability), np.nan, code)
+        return np.where(np.isnan(self.female_probability), np.nan, answered(binary(self.female_probability)))
 
     @property
     def race_predicted(self) -> Floats:
         """The code of the most probable race; NaN where there is no answer."""
-        return np.where(np.isnan(self.race_probabilities[:, 0]), np.nan, self.race_probabilities.argmax(axis=1))
+        return np.where(np.isnan(self.race_probabilities[:, 0]), np.nan, answered(self.race_probabilities))
 
     def confidence(self, target: str) -> Floats:
         """The probability that the bundle gave to its own answer; `target` is gender or race."""
@@ -83,6 +82,13 @@ class Judged:
 
     def _by_code(self, target: str) -> Floats:
         return binary(self.female_probability) if target == "gender" else self.race_probabilities
+
+
+def answered(probabilities: Floats) -> NDArray[np.int64]:
+    """The codes (N,) that stand for probabilities by code (N, codes): of two the second from THRESHOLD on."""
+    if probabilities.shape[1] == len(Gender):
+        return np.where(probabilities[:, Gender.FEMALE] >= THRESHOLD, Gender.FEMALE, Gender.MALE)
+    return probabilities.argmax(axis=1)
 
 
 def _first_rows(groups: pa.ChunkedArray) -> NDArray[np.int64]:

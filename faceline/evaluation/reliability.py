@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from faceline.evaluation.judged import Floats, Judged
+from faceline.evaluation.judged import Floats, Judged, answered
 from faceline.probabilities import log_loss, tempered
 
 BINS = 15  # of equal width, as in Guo et al. 2017
@@ -34,7 +34,7 @@ class Reliability:
 
 def reliability(probabilities: Floats, labels: Floats) -> Reliability:
     """Confidence beside accuracy of (N, codes) probabilities for codes (N,), N > 0."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    confidence, right = probabilities.max(axis=1), answered(probabilities) == labels
     # A bin holds its upper edge, as the paper's do.
     place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
     rows = np.bincount(place, minlength=BINS)
