@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import tarfile
 import zipfile
 from collections import Counter
@@ -24,7 +25,7 @@ from faceline.datasets.sample.layouts import write_sample
 from faceline.datasets.sample.person import grow
 from faceline.datasets.sample.picture import Shot, Sitter, take
 from faceline.datasets.sample.population import age_at, ordinary, person
-from faceline.datasets.sample.rendering import encode
+from faceline.datasets.sample.rendering import encode, encode_all
 from faceline.datasets.sample.settings import SampleSettings
 from faceline.errors import PictureError, SettingsError
 from faceline.faces.decoding import decode
@@ -257,6 +258,13 @@ def test_every_usable_row_has_a_race_label(sample: Path) -> None:
 def test_bytes_do_not_depend_on_the_run_or_the_number_of_workers(sample: Path, tmp_path: Path) -> None:
     write_sample(SMALL, "imdb_wiki", tmp_path / "again", workers=2)
     assert digest(tmp_path / "again") == digest(sample)
+
+
+def test_there_is_a_process_for_each_core_that_it_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3})
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr("faceline.datasets.sample.rendering.ProcessPoolExecutor", None)  # one process needs no pool
+    assert len(list(encode_all(ordinary(SMALL)[:1]))) == 1
 
 
 def test_another_seed_gives_other_people() -> None:

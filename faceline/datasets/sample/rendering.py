@@ -21,8 +21,8 @@ def encode(row: Row) -> bytes:
 
 
 def encode_all(rows: Sequence[Row], workers: int | None = None) -> Iterator[bytes]:
-    """The bytes of each row's picture, in order, from `workers` processes (default: one a core)."""
-    workers = workers or os.cpu_count() or 1
+    """The bytes of each row's picture, in order, from `workers` processes (default: one a core that may be used)."""
+    workers = workers or len(os.sched_getaffinity(0))
     console = Console(stderr=True)
     if workers == 1:
         yield from track(map(encode, rows), "sample", len(rows), console=console, disable=not console.is_terminal)
