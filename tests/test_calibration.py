@@ -18,7 +18,7 @@ from faceline.learning.calibration import (
 from faceline.learning.heads import years
 from faceline.learning.recipe import Recipe
 from faceline.learning.training import Trained, build
-from faceline.probabilities import binary, log_loss, tempered
+from faceline.probabilities import binary, log_loss, tempered, untempered
 from tests.toys import ROWS, network, recipe, write_shards
 
 BINS = np.arange(117)
@@ -59,7 +59,19 @@ def test_a_temperature_keeps_the_order_and_its_inverse_undoes_it() -> None:
     soft = tempered(true, 3.0)
     assert np.array_equal(soft.argsort(axis=1), true.argsort(axis=1))
     assert np.allclose(soft.sum(axis=1), 1)
-    assert np.allclose(tempered(soft, 1 / 3.0), true, atol=1e-6)
+    assert np.allclose(untempered(soft, 3.0), true, atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 0.6, 1.0, 2.5])
+def test_what_is_undone_of_sure_answers_is_as_sure_as_before(temperature: float) -> None:
+    """As the table has them, in float32: of gender the probability of "female" alone."""
+    sure = np.array([[1 - 4e-5, 3e-5, 1e-5], [0.5, 0.4999, 1e-4]])
+    told = tempered(sure, temperature).astype(np.float32)
+    assert untempered(told, temperature) == pytest.approx(sure, rel=1e-5)
+    women = np.array([1e-6, 1e-5, 0.3])
+    told = tempered(binary(women), temperature)[:, 1].astype(np.float32)
+    assert untempered(binary(told), temperature)[:, 1] == pytest.approx(women, rel=1e-5)
+    assert np.isfinite(untempered(binary(np.array([1.0, 0.0])), temperature)).all()
 
 
 def test_certainty_stays_finite() -> None:

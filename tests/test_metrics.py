@@ -171,6 +171,12 @@ def test_calibration_by_hand() -> None:
     assert metrics["gender"]["uncalibrated"]["nll"] == pytest.approx(-sum(map(math.log, before)) / 12, abs=1e-5)
 
 
+def test_what_was_said_before_a_temperature_is_as_sure_as_it_was() -> None:
+    """The square of odds of 1 to 999,999 is beyond 1e-7, where the logarithm of a loss is cut off."""
+    metrics = evaluate(table(gender=[1] * 12, female_probability=[1e-12] * 12), CONSTANTS, {"gender": 0.5})
+    assert metrics["gender"]["uncalibrated"]["nll"] == pytest.approx(-math.log(1e-6), rel=1e-5)
+
+
 def test_reliability_bins_hold_their_upper_edge() -> None:
     probabilities = np.array([[0.2, 0.8], [0.25, 0.75], [0.0, 1.0], [1.0, 0.0]])
     found = reliability(probabilities, np.array([1.0, 0.0, 1.0, 1.0]))

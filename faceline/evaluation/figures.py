@@ -22,7 +22,7 @@ from faceline.datasets.labels import GENDERS, RACES
 from faceline.evaluation.judged import Floats, Judged
 from faceline.evaluation.plots import CS_YEARS, confusion_counts, cumulative_score, roc_points
 from faceline.evaluation.reliability import reliability
-from faceline.probabilities import tempered
+from faceline.probabilities import untempered
 
 INK, FAINT, GRID = "#22303c", "#b3bfca", "#e4e9ee"
 MAIN, SECOND = "#1f6f8b", "#d97b29"  # told apart by people who see few colours, too
@@ -246,7 +246,7 @@ def reliability_diagram(judged: Judged, target: str, temperature: float | None) 
     probabilities, labels = judged.probabilities(target)
     lines = [(probabilities, MAIN, "-", "as given")]
     if temperature is not None:
-        lines.insert(0, (tempered(probabilities, 1 / temperature), SECOND, ":", "without temperature"))
+        lines.insert(0, (untempered(probabilities, temperature), SECOND, ":", "without temperature"))
     told: list[str] = []
 
     def paint(axes: Axes) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceline.evaluation.judged import Floats, Judged, answered
-from faceline.probabilities import log_loss, tempered
+from faceline.probabilities import log_loss, untempered
 
 BINS = 15  # of equal width, as in Guo et al. 2017
 
@@ -51,7 +51,7 @@ def calibration(judged: Judged, target: str, temperature: float | None = None) -
         return {}
     found: dict[str, float | dict[str, float]] = {**_errors(probabilities, labels)}
     if temperature is not None:
-        found["uncalibrated"] = _errors(tempered(probabilities, 1 / temperature), labels)
+        found["uncalibrated"] = _errors(untempered(probabilities, temperature), labels)
     return found
 
 
