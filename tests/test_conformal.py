@@ -42,6 +42,18 @@ def test_equal_scores_count_all() -> None:
     assert p_values(bands, np.array([2.0, 2.5, 1.5]), np.zeros(3)) == pytest.approx([4 / 5, 1 / 5, 4 / 5])
 
 
+@pytest.mark.parametrize(("rows", "values"), [(4, 3), (100, 7), (300, 40), (1500, 400)])
+def test_a_score_between_kept_ones_does_not_count_what_equals_the_lower_one(rows: int, values: int) -> None:
+    random = np.random.default_rng(rows)
+    calibration = random.integers(values, size=rows).astype(float)
+    asked = np.arange(-1, values + 1, 0.5)
+    found = p_values(score_bands(calibration, np.zeros(rows)), asked, np.zeros(len(asked)))
+    wanted = np.array([by_hand(calibration, score) for score in asked])
+    assert (found >= wanted).all()
+    small = wanted <= 64 / (rows + 1)
+    assert small.any() and np.array_equal(found[small], wanted[small])
+
+
 def test_kept_quantiles_give_the_p_values_of_all_scores_exactly_where_they_are_small() -> None:
     random = np.random.default_rng(1)
     calibration = random.exponential(size=1500)

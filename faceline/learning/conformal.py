@@ -98,8 +98,11 @@ def _as_high(band: ScoreBand, scores: npt.NDArray[np.floating]) -> npt.NDArray[n
     """How many of the band's scores are as high as each of `scores`, (n,); at most STEP times too many."""
     kept, ranks = np.asarray(band.scores)[::-1], np.asarray(band.ranks)[::-1]
     below = np.searchsorted(kept, scores, side="right") - 1  # the highest kept score that is not above; -1: none
-    # A score above a kept one is reached by fewer than that is; one above the highest, which is kept, by none.
-    found = np.where(below < 0, band.rows, ranks[below] - (scores > kept[below]))
+    above = np.minimum(below + 1, len(kept) - 1)
+    # A score above a kept one is reached by fewer than that is; where none is left out in between, by as many as the
+    # next one, whatever equals the lower; one above the highest, which is kept, by none.
+    between = np.where(ranks[above] < EXACT, ranks[above], ranks[below] - 1)
+    found = np.where(below < 0, band.rows, np.where(scores > kept[below], between, ranks[below]))
     return np.where(scores > kept[-1], 0, found)
 
 
