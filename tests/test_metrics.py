@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from faceline.datasets.tables import PREDICTIONS
+from faceline.evaluation.crossvalidation import across_folds, frame
 from faceline.evaluation.judged import Judged
 from faceline.evaluation.metrics import Constants, coverage, evaluate
 from faceline.evaluation.plots import PLOTS, age_errors, confusion_gender, confusion_race, cs, roc
@@ -245,6 +246,17 @@ def test_what_one_gender_does_not_define_is_left_out() -> None:
 
 def test_without_a_constant_there_is_no_baseline_for_it() -> None:
     assert set(evaluate(table(), Constants(age_median=30.0))["baseline"]) == {"age"}
+
+
+def test_the_mean_of_folds_has_no_bounds() -> None:
+    """The mean of intervals is no interval of the mean."""
+    whole = pa.concat_tables([table()] * 5)
+    found = across_folds({0: whole, 1: whole.slice(0, 48)})
+    assert all("mae_low" in fold["age"] and "accuracy_high" in fold["gender"] for fold in found["folds"])
+    paths = frame(found)["metric"].tolist()
+    assert {"age.mae", "age.interval_width", "gender.recall.male", "race.accuracy"} <= set(paths)
+    assert not [path for path in paths if path.endswith(("_low", "_high"))]
+    assert found["sd"]["age"].keys() == found["mean"]["age"].keys()
 
 
 def test_coverage_tells_detection_from_label_rules() -> None:

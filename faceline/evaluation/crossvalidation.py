@@ -13,6 +13,8 @@ from faceline.evaluation.metrics import DIGITS, Constants, evaluate
 from faceline.evaluation.sections import fold_measures
 from faceline.evaluation.wording import number
 
+BOUNDS = ("_low", "_high")  # how metrics of bounds end
+
 
 def across_folds(tables: Mapping[int, pa.Table]) -> dict[str, Any]:
     """The metrics of out-of-fold predictions.
@@ -22,7 +24,8 @@ def across_folds(tables: Mapping[int, pa.Table]) -> dict[str, Any]:
 
     Returns:
         `rows`; `folds`, a list with fold, rows and the keys `age`, `gender`, `race` of models/metrics.json; and `mean`
-        and `sd` (of a sample: n - 1) with the same keys, of the numbers that every fold has.
+        and `sd` (of a sample: n - 1) with the same keys, of the numbers that every fold has, but for bounds: the mean
+        of intervals is no interval of the mean.
     """
     folds = []
     for fold, table in tables.items():
@@ -38,7 +41,7 @@ def _over(values: Sequence[Any], reduce: Callable[[Sequence[float]], float]) -> 
     """Nested mappings of numbers as one, each number reduced over those of all."""
     if not isinstance(values[0], dict):
         return round(float(reduce([float(value) for value in values])), DIGITS)
-    common = [key for key in values[0] if all(key in value for value in values)]
+    common = [key for key in values[0] if not key.endswith(BOUNDS) and all(key in value for value in values)]
     return {key: _over([value[key] for value in values], reduce) for key in common}
 
 
