@@ -5,7 +5,7 @@ at another age is the same person grown older. The numbers are fitted by eye and
 
 The unit of length is the distance between an adult's pupils. The origin lies between the eyes, u points to the right
 of the picture, v down. An adult has the eyes at (±.5, 0), the tip of the nose at (0, .58), the corners of the mouth at
-(±.45, 1.01) and the chin at v = 1.70. Colours are RGB, 0 to 255.
+(±.42, 1.01) and the chin at v = 1.70. Colours are RGB, 0 to 255.
 """
 
 from collections.abc import Sequence
