@@ -7,6 +7,7 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, product
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,8 @@ from faceline.probabilities import untempered
 
 INK, FAINT, GRID = "#22303c", "#b3bfca", "#e4e9ee"
 MAIN, SECOND = "#1f6f8b", "#d97b29"  # told apart by people who see few colours, too
-NETWORKS = (MAIN, SECOND, "#6b4c9a")
+NETWORKS = (MAIN, SECOND, "#43217a")  # so are these
+MARKERS = ("", "o", "s", "^", "D", "v", "P", "X", "*", "<", ">")  # of so many times three networks
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f5f8fa", "#8fbccb", MAIN])
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "faceline",
@@ -128,12 +130,13 @@ def learning_curve(history: pd.DataFrame, name: str) -> Picture:
     told: list[str] = []
 
     def paint(axes: Axes) -> None:
-        for number, (network, rows) in enumerate(history.groupby("network", sort=False)):
+        looks = cycle(product(MARKERS, NETWORKS))
+        for (marker, colour), (network, rows) in zip(looks, history.groupby("network", sort=False), strict=False):
             for column, dash, subset in ((name, ":", "training"), (f"val_{name}", "-", "validation")):
                 values = rows[column].dropna() if column in rows else pd.Series(dtype=float)
                 if len(values):
-                    colour, label = NETWORKS[number % len(NETWORKS)], f"{network}, {subset}"
-                    axes.plot(rows.loc[values.index, "epoch"], values, dash, color=colour, linewidth=2, label=label)
+                    label, epochs = f"{network}, {subset}", rows.loc[values.index, "epoch"]
+                    axes.plot(epochs, values, dash, color=colour, marker=marker, linewidth=2, label=label)
                     told.append(f"{label}: from {values.iloc[0]:.3g} to {values.iloc[-1]:.3g}")
         axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
