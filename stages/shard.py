@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 
 from faceline.datasets.crops import CropFormat
 from faceline.datasets.labels import GENDERS, RACES
-from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, ShardSettings, label_counts, write_part
+from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, ShardSettings, label_counts, write_part
 from faceline.datasets.summary import summarize
-from faceline.datasets.tables import MISSING, REJECTED
+from faceline.datasets.tables import MISSING, REJECTED, SUBSETS
 from faceline.errors import SourceError
 from faceline.files import atomic_directory, read_table, write_json
 from faceline.gates.passes import require_pass

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 
 from faceline.datasets.labels import TARGETS
-from faceline.datasets.splitting import SUBSETS, SplitSettings, assign
+from faceline.datasets.splitting import SplitSettings, assign
 from faceline.datasets.summary import summarize
-from faceline.datasets.tables import ASSIGNMENT, REJECTED
+from faceline.datasets.tables import ASSIGNMENT, REJECTED, SUBSETS
 from faceline.files import atomic_directory, read_table, write_json, write_table
 from faceline.gates.passes import require_pass
 from faceline.params import chosen, read_settings

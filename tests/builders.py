@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceline.datasets.labels import GENDERS, RACES
-from faceline.datasets.records import MANIFEST, SUBSETS, WRITERS
+from faceline.datasets.records import MANIFEST, WRITERS
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import (
     ASSIGNMENT,
@@ -26,6 +26,7 @@ from faceline.datasets.tables import (
     OVERRIDES,
     PREDICTIONS,
     REJECTED,
+    SUBSETS,
     THUMBNAIL,
 )
 from faceline.evaluation.metrics import Constants, coverage, evaluate

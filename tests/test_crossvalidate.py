@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 from faceline import crossvalidate
 from faceline.crossvalidate import main
 from faceline.datasets.folding import FoldSettings, part_of, subset_of
-from faceline.datasets.records import SUBSETS, ShardSettings, read_manifest, read_rows
+from faceline.datasets.records import ShardSettings, read_manifest, read_rows
 from faceline.datasets.sources.extras import read_overrides
-from faceline.datasets.tables import ASSIGNMENT, KEPT, OUT_OF_FOLD, OVERRIDES, SUSPECTS
+from faceline.datasets.tables import ASSIGNMENT, KEPT, OUT_OF_FOLD, OVERRIDES, SUBSETS, SUSPECTS
 from faceline.errors import SettingsError
 from faceline.files import digest, read_json, read_table, sha256_file, write_json, write_table
 from faceline.gates.passes import write_pass

@@ -15,16 +15,9 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from faceline.datasets.records import (
-    LABEL_COLUMNS,
-    MANIFEST,
-    SUBSETS,
-    label_counts,
-    read_manifest,
-    read_rows,
-    write_part,
-)
+from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, label_counts, read_manifest, read_rows, write_part
 from faceline.datasets.splitting import lot
+from faceline.datasets.tables import SUBSETS
 from faceline.errors import SourceError
 from faceline.files import read_table, write_json
 from faceline.params import Settings

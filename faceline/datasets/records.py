@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Format = Literal["tfrecord", "parquet"]
-SUBSETS = ("train", "val", "test")
 MANIFEST = "manifest.json"
 LABEL_COLUMNS = ("age", "gender", "race")
 ROW_GROUP = 500  # rows of a Parquet shard held at a time by who writes it

@@ -12,11 +12,10 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from faceline.datasets.duplicates import NearIdenticalSettings, groups, near_identical
-from faceline.datasets.tables import THUMBNAIL
+from faceline.datasets.tables import SUBSETS, THUMBNAIL
 from faceline.params import Settings
 
 Share = Annotated[float, Field(gt=0, lt=1)]
-SUBSETS = ("train", "val", "test")
 
 
 class Fractions(Settings):

@@ -107,10 +107,11 @@ ASSIGNMENT = pa.schema(
     [
         ("image_id", pa.string()),
         ("group", pa.string()),  # pictures of one subject or one near-duplicate group share it
-        ("subset", pa.string()),  # train, val or test
+        ("subset", pa.string()),  # one of SUBSETS
         ("fold", pa.int8()),  # 0 … folds - 1, for cross-validation
     ]
 )
+SUBSETS = ("train", "val", "test")
 
 # shard: what training reads; null (Parquet) or MISSING (TFRecord) where a label is unknown
 SHARD = pa.schema(

@@ -9,7 +9,6 @@ from scipy.stats import binomtest
 from faceline.errors import SettingsError
 from faceline.evaluation.judged import Floats
 
-FEWEST = 30  # groups; below this a percentile interval is too narrow (of one group, a point) to show anything
 MOST_SAMPLES = 1_000_000
 CELLS = 2**20  # groups drawn at once: memory grows neither with samples nor with groups up to this many
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from faceline.datasets.records import SUBSETS
+from faceline.datasets.tables import SUBSETS
 from faceline.evaluation.material import Material
 from faceline.evaluation.page import render
 from faceline.evaluation.sections import crossing_rows, measures, slice_rows

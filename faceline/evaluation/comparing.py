@@ -17,8 +17,9 @@ from faceline.datasets.labels import TARGETS
 from faceline.datasets.sources.columns import damage_named
 from faceline.datasets.tables import PREDICTIONS
 from faceline.errors import SourceError
-from faceline.evaluation.bootstrap import FEWEST, Bootstrap
+from faceline.evaluation.bootstrap import Bootstrap
 from faceline.evaluation.judged import NUMBERS, Floats, Judged
+from faceline.evaluation.wording import FEW
 from faceline.files import read_table
 
 FILE = "predictions.parquet"
@@ -56,7 +57,7 @@ class Difference:
         Of accuracies the exact sign test of the groups that one of the two answers better says so, too (for rows on
         their own: Q. McNemar, Psychometrika 12, 1947): few answers that differ are too few for the bootstrap.
         """
-        if self.groups < FEWEST or self.low <= 0 <= self.high:
+        if self.groups < FEW or self.low <= 0 <= self.high:
             return "no difference shown"
         if METRICS[self.target] == "mae":
             return "better" if self.high < 0 else "worse"

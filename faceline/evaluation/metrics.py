@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_support, roc_auc_score
 
 from faceline.datasets.labels import GENDERS, Gender
-from faceline.evaluation.bootstrap import FEWEST, Bootstrap
+from faceline.evaluation.bootstrap import Bootstrap
 from faceline.evaluation.judged import Floats, Judged
 from faceline.evaluation.reliability import calibration
 from faceline.evaluation.slices import crossings, interval, slices
+from faceline.evaluation.wording import FEW
 
 CLOSE = 5  # years; cs5, the "cumulative score", is the share of ages predicted this close or closer
 DIGITS = 6  # of every number in metrics.json
@@ -107,7 +108,7 @@ def _bounds(
     bounds: Callable[[Floats, NDArray[np.int64]], tuple[float, float]] = DRAWS.interval,
 ) -> dict[str, float]:
     """The interval of the mean of `values` in such groups, (N,) each, by `bounds`; of the root of a mean, the root."""
-    if len(np.unique(groups)) < FEWEST:
+    if len(np.unique(groups)) < FEW:
         return {}
     low, high = bounds(values, groups)
     return {f"{name}_low": low, f"{name}_high": high}

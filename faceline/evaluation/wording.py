@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-FEW = 30  # rows; below this a group's number says little
+FEW = 30  # rows, of an interval groups of rows; below this a number says little
 MISSING = "–"
 # The one measure of each target: what it is called, where it stands in the metrics, and its unit.
 HEADLINES = (

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from faceline.console import load_tensorflow
 from faceline.datasets.labels import OLDEST
-from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, SUBSETS, dataset, parse
-from faceline.datasets.tables import MISSING, SHARD
+from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, dataset, parse
+from faceline.datasets.tables import MISSING, SHARD, SUBSETS
 from faceline.files import read_json, sha256_file
 from faceline.gates.expectations import Gate, Inputs, Judged, between, equal, known, rows
 from faceline.gates.frames import codes, counted, distribution, identified, read_frame, read_summary, shape

@@ -14,8 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field
 
-from faceline.datasets.splitting import SUBSETS
-from faceline.datasets.tables import ASSIGNMENT
+from faceline.datasets.tables import ASSIGNMENT, SUBSETS
 from faceline.files import read_table, write_table
 from faceline.gates.expectations import Expectation, Gate, Inputs, Judged, between, known, one_of, rows
 from faceline.gates.frames import conserved, counted, identified, read_frame, read_summary, shape
