@@ -87,8 +87,8 @@ class Judged:
 def answered(probabilities: Floats) -> NDArray[np.int64]:
     """The codes (N,) that stand for probabilities by code (N, codes): of two the second from THRESHOLD on."""
     if probabilities.shape[1] == len(Gender):
-        return np.where(probabilities[:, Gender.FEMALE] >= THRESHOLD, Gender.FEMALE, Gender.MALE)
-    return probabilities.argmax(axis=1)
+        return (probabilities[:, Gender.FEMALE] >= THRESHOLD).astype(np.int64)
+    return np.asarray(probabilities.argmax(axis=1))
 
 
 def _first_rows(groups: pa.ChunkedArray) -> NDArray[np.int64]:
