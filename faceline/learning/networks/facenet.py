@@ -115,7 +115,7 @@ def _packaged(names: Sequence[str]) -> list[list[np.ndarray]]:
     """Kernel and bias of each convolution of the package's graph."""
     found = constants(packaged(PACKAGE, FILE, SHA256, "FaceNet's weights come with faceline[facenet]"))
     scopes = [f"{SCOPE}/{name.replace('.', '/')}" for name in names]
-    biases = [f"{scope}/biases" if f"{scope}/biases" in found else f"{scope}/Conv2d_bn_offset" for scope in scopes]
+    biases = [f"{scope}/biases" if f"{scope}/biases" in found else f"{scope}/Conv2D_bn_offset" for scope in scopes]
     return [[found[f"{scope}/weights"], found[bias]] for scope, bias in zip(scopes, biases, strict=True)]
 
 
