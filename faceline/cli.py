@@ -343,7 +343,7 @@ def judge_of(settings: "AuditSettings") -> "Judge":
 def _fits_a_header(context: click.Context, parameter: click.Parameter, key: str | None) -> str | None:
     """Refuse a key that no header carries as it is, without saying which it was."""
     if key and not re.fullmatch(r"[!-~]+", key):
-        raise click.BadParameter("it is sent in a header: printable ASCII without spaces is allowed", context, parameter)
+        raise click.BadParameter("a header carries it: printable ASCII without spaces is allowed", context, parameter)
     return key
 
 
