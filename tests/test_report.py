@@ -341,11 +341,17 @@ def test_the_card_tells_how_wide_intervals_of_age_are(material: Material, change
     assert f"| interval of age | {told} |" in model_card(replace(material, card=card), "sample", "compact")
 
 
-def test_the_card_tells_how_far_rare_races_are_favoured(material: Material) -> None:
-    network = {"targets": {"race": {"logit_adjustment": 0.3}}}
-    adjusted = {**(material.card or {}), "recipe": {"settings": {"networks": [{"targets": {"age": {}}}, network]}}}
-    told = "divided by the race's share of the training rows to the power of 0.3"
-    assert told in model_card(replace(material, card=adjusted), "sample", "compact")
+def test_the_card_tells_how_far_rare_labels_are_favoured(material: Material) -> None:
+    networks = [
+        {"targets": {"age": {}, "race": {"logit_adjustment": 0.3}}},
+        {"targets": {"age": {"logit_adjustment": 0.1}}},
+    ]
+    adjusted = {**(material.card or {}), "recipe": {"settings": {"networks": networks}}}
+    card = model_card(replace(material, card=adjusted), "sample", "compact")
+    assert "| probabilities of race | divided by the race's share of the training rows to the power of 0.3 |" in card
+    assert (
+        "| probabilities of age | divided by the age's share of the training rows to the power of 0 and 0.1 |" in card
+    )
     assert "to the power of" not in model_card(material, "sample", "compact")
 
 

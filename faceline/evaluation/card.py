@@ -49,16 +49,20 @@ def _facts(card: dict[str, Any], digest: str | None) -> list[tuple[str, str]]:
         "interval of age": _interval(interval) if interval else "",
         "temperatures": ", ".join(f"{target} {value:.2f}" for target, value in temperatures.items()),
         "answers": "the mean for a crop and its mirror image" if at(card, "flip_averaging") else "",
-        "probabilities of race": _adjustment(card),
+        "probabilities of age": _adjustment(card, "age"),
+        "probabilities of race": _adjustment(card, "race"),
     }
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _adjustment(card: dict[str, Any]) -> str:
-    """How far rare races are favoured, which is the same in all networks that answer for race; empty if not at all."""
-    networks = at(card, "recipe.settings.networks") or []
-    strength = max((at(network, "targets.race.logit_adjustment") or 0 for network in networks), default=0)
-    return f"divided by the race's share of the training rows to the power of {strength:g}" if strength else ""
+def _adjustment(card: dict[str, Any], target: str) -> str:
+    """How far rare ages or races are favoured by each network that answers for them; empty if by none."""
+    heads = [at(network, f"targets.{target}") for network in at(card, "recipe.settings.networks") or []]
+    strengths = [head.get("logit_adjustment") or 0 for head in heads if head is not None]
+    if not any(strengths):
+        return ""
+    powers = " and ".join(f"{strength:g}" for strength in dict.fromkeys(strengths))
+    return f"divided by the {target}'s share of the training rows to the power of {powers}"
 
 
 def _interval(interval: dict[str, Any]) -> str:

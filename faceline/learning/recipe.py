@@ -95,8 +95,8 @@ class NetworkSettings(Settings):
         given = {other for name in self.targets.names for other in getattr(self.targets, name).given}
         if both := given & set(self.refit.learners):
             raise ValueError(f"{', '.join(sorted(both))} is given to another head, so it cannot be refitted")
-        if self.refit.race and self.targets.race and self.targets.race.logit_adjustment:
-            raise ValueError("race.logit_adjustment belongs to the network's own head, which refit replaces")
+        for target in set(self.refit.learners) & set(self.targets.adjusted):
+            raise ValueError(f"{target}.logit_adjustment belongs to the network's own head, which refit replaces")
         return self
 
 

@@ -48,6 +48,7 @@ class Age(_OfAHead):
     delta: Positive = 5.0  # huber: years; a larger error counts linearly
     activation: Literal["linear", "relu"] = "linear"  # of a number; relu gives no age below 0
     label_distribution_smoothing: LabelDistributionSmoothing | None = None
+    logit_adjustment: Share = 0.0  # how far rare ages are favoured once it is trained (`faceline.learning.adjustment`)
 
     @property
     def answers(self) -> AgeAnswers:
@@ -60,6 +61,12 @@ class Age(_OfAHead):
     def _numbers_alone_have_an_activation(self) -> Self:
         if self.activation != "linear" and self.answers != "number":
             raise ValueError(f"activation {self.activation} belongs to mae, mse and huber, not to {self.loss}")
+        return self
+
+    @model_validator(mode="after")
+    def _distributions_alone_are_adjusted(self) -> Self:
+        if self.logit_adjustment and self.answers != "distribution":
+            raise ValueError(f"logit_adjustment belongs to dldl, crossentropy and mean_variance, not to {self.loss}")
         return self
 
 
@@ -96,6 +103,12 @@ class Targets(Settings):
         return tuple(name for name in labels.TARGETS if getattr(self, name) is not None)
 
     @property
+    def adjusted(self) -> tuple[str, ...]:
+        """The targets whose rare labels are favoured once they are trained."""
+        heads = {"age": self.age, "race": self.race}
+        return tuple(name for name, head in heads.items() if head is not None and head.logit_adjustment)
+
+    @property
     def order(self) -> tuple[str, ...]:
         """The targets present, each behind those whose answers its head is given."""
         return tuple(TopologicalSorter({name: getattr(self, name).given for name in self.names}).static_order())
@@ -112,8 +125,8 @@ class Targets(Settings):
             absent = set(getattr(self, name).given) - set(self.names)
             if absent:
                 raise ValueError(f"{name} is given {', '.join(sorted(absent))}, for which the network has no head")
-            if self.race and self.race.logit_adjustment and "race" in getattr(self, name).given:
-                raise ValueError(f"{name} is given race as it was trained, so race can have no logit_adjustment")
+            for other in set(getattr(self, name).given) & set(self.adjusted):
+                raise ValueError(f"{name} is given {other} as it was trained, so {other} can have no logit_adjustment")
         try:
             _ = self.order
         except CycleError as error:
