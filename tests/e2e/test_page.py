@@ -188,6 +188,22 @@ def test_a_sample_that_cannot_be_fetched_is_told(page: Any, answer: int | None) 
     page.problems.clear()
 
 
+def test_a_slow_sample_does_not_replace_a_picture_chosen_after_it(page: Any, url: str) -> None:
+    held = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/files/sample-*", hold, times=1)
+    page.get_by_role("button", name="Sample: a boy and a woman").click()
+    choose(page, sample(0))
+    assert found(page) == wanted(url, sample(0))
+    (slow,) = held
+    slow.continue_()
+    page.wait_for_timeout(1000)
+    assert found(page) == wanted(url, sample(0))
+
+
 def test_the_largest_face_alone_and_the_picture_with_boxes(page: Any, url: str) -> None:
     choose(page, sample(2))
     assert len(found(page)) == 2

@@ -5,7 +5,7 @@ import { Camera } from "./camera.js";
 import { counted, percent, told } from "./faces.js";
 import { incoming } from "./incoming.js";
 import { Result } from "./results.js";
-import { samples } from "./samples.js";
+import { Samples } from "./samples.js";
 import { save } from "./saving.js";
 
 const KEY = "faceline-key"; // in the storage of this tab
@@ -16,6 +16,7 @@ export function start(root) {
   const part = (id) => root.querySelector(`#${id}`);
   const result = new Result(part);
   const camera = new Camera(part, { take, say, complain });
+  const samples = new Samples(part, { take, complain });
   const { most, key } = part("faceline").dataset;
   let asking = new AbortController(); // the newest question; older ones are broken off
   let newest = null;
@@ -24,6 +25,7 @@ export function start(root) {
     if (!picture) return;
     newest = picture;
     camera.close();
+    samples.cancel();
     asking.abort();
     const mine = (asking = new AbortController());
     complain("");
@@ -55,7 +57,6 @@ export function start(root) {
   }
 
   incoming(part("file"), part("view"), take);
-  samples(part, take, complain);
   part("largest").addEventListener("change", () => take(newest));
   part("save").addEventListener("click", () => save(part("picture"), part("boxes")));
   if (part("key")) remember(part("key"));
