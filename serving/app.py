@@ -133,6 +133,7 @@ class DevicePage(StaticFiles):
         """A file, with what the browser is to hold the page to; workers need it on the script itself."""
         response = super().file_response(*args, **kwargs)
         response.headers["Content-Security-Policy"] = DEVICE_POLICY
+        response.headers["Cache-Control"] = "no-cache"  # asked for again: files of two bundles do not fit together
         return response
 
 

@@ -257,6 +257,7 @@ def test_the_page_for_the_device_is_served_once_it_is_built(
         page = client.get("/device")
         assert (page.text, page.url.path) == ("the page", "/device/")
         assert "script-src 'self' 'wasm-unsafe-eval';" in page.headers["content-security-policy"]
+        assert page.headers["cache-control"] == "no-cache"
         assert client.get("/device/../settings.py").status_code == 404
         for name in ("build.py", "__pycache__/build.cpython-311.pyc"):  # a compiled one tells where the server lies
             (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -33,7 +33,7 @@ async function json(url) {
 }
 
 async function answer(url) {
-  const response = await fetch(url);
+  const response = await fetch(url, { cache: "no-cache" }); // files of two bundles do not fit together
   if (!response.ok) throw new Error(`${url.pathname} is not there (${response.status}). Was the page built?`);
   return response;
 }

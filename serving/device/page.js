@@ -8,6 +8,7 @@ const element = (id) => document.getElementById(id);
 const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
 let asked = 0; // the number of the newest picture; answers to older ones are not shown
 let address = "";
+let broken = false; // whether the worker cannot answer at all, which stays on the page
 
 worker.onmessage = ({ data }) => {
   if (data.total) loading(data);
@@ -15,12 +16,15 @@ worker.onmessage = ({ data }) => {
   else if (data.failed) failed(data.failed);
   else if (data.id === asked) shown(data);
 };
-worker.onerror = () => failed("The networks could not be started in this browser.");
+worker.onerror = () => {
+  broken = true;
+  failed("The networks could not be started: the page was not built, or this browser is too old.");
+};
 
 incoming(element("file"), element("drop"), take);
 
 function take(file) {
-  if (!file) return;
+  if (!file || broken) return;
   asked += 1;
   element("error").hidden = true;
   element("result").hidden = true;

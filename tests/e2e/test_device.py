@@ -188,6 +188,20 @@ def test_faces_are_listed_and_drawn(page: Any) -> None:
     assert width <= page.viewport_size["width"]  # nothing to scroll sideways to on a phone
 
 
+def test_a_page_that_was_not_built_says_so_and_stays_with_it(page: Any, tmp_path: Path) -> None:
+    shutil.copytree(PAGE, tmp_path / "device", ignore=shutil.ignore_patterns("vendor", "models", "__pycache__"))
+    with served(tmp_path / "device") as address:
+        unbuilt = page.context.browser.new_page()
+        unbuilt.goto(f"{address}/index.html")
+        said = unbuilt.get_by_role("alert").get_by_text("the page was not built")
+        said.wait_for(timeout=MINUTES)
+        picture = {"name": "x.jpg", "mimeType": "image/jpeg", "buffer": jpeg(rendered(1))}
+        unbuilt.get_by_label("Choose a picture").set_input_files(picture)
+        unbuilt.wait_for_timeout(500)
+        assert said.is_visible() and unbuilt.get_by_role("status").text_content() == ""
+        unbuilt.close()
+
+
 def test_a_picture_can_be_chosen_by_the_keyboard_alone(page: Any) -> None:
     choosers: list[Any] = []
     page.on("filechooser", lambda chooser: choosers.append(chooser))  # noqa: PLW0108 - Playwright marks what it is given

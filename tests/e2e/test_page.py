@@ -132,18 +132,20 @@ def share(label: dict[str, Any]) -> str:
     return f"{int(label['probability'] * 100 + 0.5)} %"
 
 
-def handed(page: Any, event: str, data: bytes) -> None:
-    """Drop or paste a picture."""
+def handed(page: Any, event: str, *pictures: bytes) -> None:
+    """Drop or paste a picture, or several one right after the other."""
     page.evaluate(
-        """([event, encoded]) => {
-            const given = new DataTransfer();
-            const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
-            given.items.add(new File([bytes], "x.jpg", { type: "image/jpeg" }));
-            const options = { bubbles: true, cancelable: true, dataTransfer: given, clipboardData: given };
-            const kind = event === "paste" ? ClipboardEvent : DragEvent;
-            document.querySelector("#view").dispatchEvent(new kind(event, options));
+        """([event, pictures]) => {
+            for (const encoded of pictures) {
+                const given = new DataTransfer();
+                const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+                given.items.add(new File([bytes], "x.jpg", { type: "image/jpeg" }));
+                const options = { bubbles: true, cancelable: true, dataTransfer: given, clipboardData: given };
+                const kind = event === "paste" ? ClipboardEvent : DragEvent;
+                document.querySelector("#view").dispatchEvent(new kind(event, options));
+            }
         }""",
-        [event, base64.b64encode(data).decode()],
+        [event, [base64.b64encode(data).decode() for data in pictures]],
     )
 
 
@@ -204,6 +206,14 @@ def test_a_slow_sample_does_not_replace_a_picture_chosen_after_it(page: Any, url
     assert found(page) == wanted(url, sample(0))
 
 
+def test_what_becomes_of_a_picture_is_not_told_over_the_next(page: Any, url: str) -> None:
+    handed(page, "drop", b"no picture" * MOST, sample(0))
+    assert found(page) == wanted(url, sample(0))
+    page.wait_for_timeout(500)
+    assert found(page) == wanted(url, sample(0))
+    assert page.locator("#picture").is_visible()
+
+
 def test_the_largest_face_alone_and_the_picture_with_boxes(page: Any, url: str) -> None:
     choose(page, sample(2))
     assert len(found(page)) == 2
@@ -234,6 +244,20 @@ def test_the_camera_at_phone_size(page: Any) -> None:
     page.get_by_role("button", name="Close the camera").wait_for()
     page.keyboard.press("Escape")
     assert not page.get_by_role("group", name="Camera").is_visible()
+
+
+def test_the_camera_begins_anew(page: Any) -> None:
+    choose(page, sample(0))
+    page.get_by_role("button", name="Use the camera").click()
+    page.get_by_role("button", name="Close the camera").wait_for()
+    page.get_by_role("checkbox", name="Largest face only").check()  # of the picture that will be taken
+    assert page.get_by_role("group", name="Camera").is_visible()
+    page.get_by_role("button", name="Close the camera").click()
+    page.get_by_role("checkbox", name="Largest face only").uncheck()
+    page.wait_for_timeout(500)
+    assert page.get_by_text("Drop or paste a picture here").is_visible()
+    assert not page.locator("#picture").is_visible() and page.locator("#faces li").count() == 0
+    assert page.locator("#status").text_content() == "The camera is off."
 
 
 def test_no_camera_stays_on_that_was_asked_for_twice(page: Any) -> None:
@@ -272,6 +296,28 @@ def test_a_large_picture_is_made_smaller_and_stays_upright(page: Any) -> None:
     )
     middle = (box[0] + box[2] / 2) / width, (box[1] + box[3] / 2) / height
     assert middle == pytest.approx((1200 / 2000, 800 / 2800), abs=0.06)  # of the turned photo
+
+
+def test_a_picture_is_made_smaller_until_it_is_taken(page: Any) -> None:
+    photo = Image.new("RGB", (1000, 700), "grey")
+    photo.paste(take(Shot((7,), 500, (Sitter((7, 0), 34, Gender.FEMALE, Race.INDIAN),))), (200, 100))
+    problem = {"title": "The picture has too many pixels", "detail": "so it is", "status": 413}
+    page.route("**/predict*", lambda route: route.fulfill(status=413, json=problem), times=2)
+    choose(page, jpeg(photo))
+    assert len(found(page)) == 1
+    assert "It was sent as a JPEG of 700×490 pixels." in page.locator("#status").text_content()
+    assert all("413" in told for told in page.problems)  # the browser's own word on it
+    page.problems.clear()
+
+
+def test_what_is_no_key_is_told(page: Any, url: str) -> None:
+    asked = """async (address) => {
+        const { ask } = await import(address);
+        const options = { most: 1e6, key: "“key”", largest: false, signal: new AbortController().signal };
+        return ask(new Blob(["x"]), options).catch(({ message, status }) => [message, status]);
+    }"""
+    told = page.evaluate(asked, f"{url}/page/files/asking.js")
+    assert told == ["This cannot be the key: it has a character that no key has.", 401]
 
 
 def test_what_is_refused_is_told(page: Any) -> None:

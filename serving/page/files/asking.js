@@ -2,12 +2,14 @@
 
 const LONGEST = 2560; // pixels of the longer side of a picture that was scaled down
 const QUALITY = 0.92;
-const STEP = 0.7; // of its sides, while a JPEG still has too many bytes
+const STEP = 0.7; // of its sides, while a JPEG is still too large
 const SHORTEST = 320; // pixels of the longer side: where that is too large too, nothing helps
 const ATTEMPTS = 4; // while the server is busy
+const UNKNOWN = 401;
 const TOO_LARGE = 413;
 const UNREAD = 415;
 const BUSY = 503;
+const KEY = /^[!-~]+$/; // what the server's keys are made of, and headers carry
 
 /** The server's problem as one sentence. */
 export class Refused extends Error {
@@ -30,13 +32,23 @@ export async function ask(picture, { most, say, ...options }) {
 }
 
 async function askSmaller(picture, { most, ...options }, refusal) {
-  const smaller = await redrawn(picture, most);
-  if (!smaller) {
+  const bitmap = await createImageBitmap(picture, { imageOrientation: "from-image" }).catch(() => null);
+  if (!bitmap) {
     if (refusal) return answered(refusal);
     throw new Error("The picture is larger than the server takes, and the browser cannot read it to make it smaller.");
   }
-  const response = await patiently(smaller.blob, options);
-  return { answer: await answered(response), note: `It was sent as a JPEG of ${smaller.width}×${smaller.height} pixels.` };
+  try {
+    for (let longest = Math.min(LONGEST, Math.max(bitmap.width, bitmap.height)); ; longest *= STEP) {
+      const last = longest * STEP < SHORTEST;
+      const { blob, width, height } = await drawn(bitmap, longest);
+      if (blob.size > most && !last) continue;
+      const response = await patiently(blob, options);
+      if (response.status === TOO_LARGE && !last) continue; // it takes fewer pixels, or a server before it fewer bytes
+      return { answer: await answered(response), note: `It was sent as a JPEG of ${width}×${height} pixels.` };
+    }
+  } finally {
+    bitmap.close();
+  }
 }
 
 async function answered(response) {
@@ -58,6 +70,9 @@ async function sent(picture, { largest, key, signal }) {
   const body = new FormData();
   body.append("picture", picture, "picture");
   const headers = key ? { "X-API-Key": key } : {};
+  if (key && !KEY.test(key)) {
+    throw new Refused({ title: "This cannot be the key", detail: "it has a character that no key has", status: UNKNOWN });
+  }
   try {
     return await fetch(`../predict?largest=${largest}`, { method: "POST", body, headers, signal });
   } catch (error) {
@@ -66,17 +81,7 @@ async function sent(picture, { largest, key, signal }) {
   }
 }
 
-/** {blob, width, height}: the picture upright, as JPEG on white of at most so many bytes; null if it cannot be read. */
-async function redrawn(picture, most) {
-  const bitmap = await createImageBitmap(picture, { imageOrientation: "from-image" }).catch(() => null);
-  if (!bitmap) return null;
-  let longest = Math.min(LONGEST, Math.max(bitmap.width, bitmap.height));
-  let smaller = await drawn(bitmap, longest);
-  while (smaller.blob.size > most && longest * STEP >= SHORTEST) smaller = await drawn(bitmap, (longest *= STEP));
-  bitmap.close();
-  return smaller;
-}
-
+/** {blob, width, height}: the picture, which is upright, as JPEG on white with a longer side of so many pixels. */
 async function drawn(bitmap, longest) {
   const scale = longest / Math.max(bitmap.width, bitmap.height);
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));

@@ -9,8 +9,8 @@ const REFUSALS = {
 };
 
 export class Camera {
-  constructor(part, { take, say, complain }) {
-    Object.assign(this, { part, take, say, complain });
+  constructor(part, { begin, take, say, complain }) {
+    Object.assign(this, { part, begin, take, say, complain });
     this.stream = null;
     this.asked = 0; // how often a camera was asked for or let go; an answer to an earlier question comes too late
     part("open").addEventListener("click", () => this.open());
@@ -30,9 +30,9 @@ export class Camera {
       file.removeAttribute("capture");
       return;
     }
-    this.complain("");
+    this.begin();
     if (!(await this.start({ facingMode: "user" }))) return;
-    this.part("empty").hidden = this.part("shown").hidden = true;
+    this.part("empty").hidden = true;
     this.part("camera").hidden = false;
     this.say("The camera is on.");
     this.part("shoot").focus();
@@ -95,9 +95,7 @@ export class Camera {
     this.stop();
     if (this.part("camera").hidden) return;
     this.part("camera").hidden = true;
-    const shown = Boolean(this.part("picture").getAttribute("src"));
-    this.part("shown").hidden = !shown;
-    this.part("empty").hidden = shown;
+    this.part("empty").hidden = false;
   }
 
   stop() {

@@ -9,42 +9,50 @@ import { Samples } from "./samples.js";
 import { save } from "./saving.js";
 
 const KEY = "faceline-key"; // in the storage of this tab
-const SUPERSEDED = "AbortError";
 
 /** Bring the page to life; `root` holds page.html, which is inert until then. */
 export function start(root) {
   const part = (id) => root.querySelector(`#${id}`);
   const result = new Result(part);
-  const camera = new Camera(part, { take, say, complain });
-  const samples = new Samples(part, { take, complain });
+  const camera = new Camera(part, { begin, take, say, complain });
+  const samples = new Samples(part, { begin, take, say, complain });
   const { most, key } = part("faceline").dataset;
   let asking = new AbortController(); // the newest question; older ones are broken off
   let newest = null;
 
+  /** Give up what is shown and what is on its way: something else is wanted. */
+  function begin() {
+    asking.abort();
+    samples.cancel();
+    camera.close();
+    newest = null;
+    result.clear();
+    result.rest();
+    complain("");
+    say("");
+  }
+
   async function take(picture) {
     if (!picture) return;
+    begin();
     newest = picture;
-    camera.close();
-    samples.cancel();
-    asking.abort();
-    const mine = (asking = new AbortController());
-    complain("");
+    const { signal } = (asking = new AbortController());
     say("Looking for faces…");
     result.expect(picture);
     try {
-      const options = { largest: part("largest").checked, key: part("key")?.value, most: Number(most) };
-      const { answer, note } = await ask(picture, { ...options, signal: mine.signal, say });
+      const options = { largest: part("largest").checked, key: part("key")?.value.trim(), most: Number(most) };
+      const { answer, note } = await ask(picture, { ...options, signal, say });
+      if (signal.aborted) return;
       result.show(answer);
       say([spoken(answer.faces), note].filter(Boolean).join(" "));
     } catch (error) {
-      if (error.name === SUPERSEDED) return;
+      if (signal.aborted) return; // whatever became of it
       result.clear();
       say("");
       complain(error.message);
       if (error instanceof Refused && error.status === 401) part("key")?.focus();
-    } finally {
-      if (mine === asking) result.rest();
     }
+    result.rest();
   }
 
   function say(text) {
@@ -87,7 +95,7 @@ async function introduce(place) {
     `It was trained on ${dataset}.`,
     validation.age && `On ${validation.rows} further faces it was ${validation.age.mae.toFixed(1)} years off on average.`,
     agreed.length > 0 && `It agreed with the labels in ${agreed.join(" and ")}.`,
-    interval && `Its ranges of age held ${percent(interval.coverage)} of the true ones.`,
+    interval && `Its ranges of age are meant to hold ${percent(interval.coverage)} of the true ones.`,
   ];
   place.textContent = sentences.filter(Boolean).join(" ");
 }

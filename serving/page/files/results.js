@@ -9,9 +9,8 @@ export class Result {
     part("picture").addEventListener("error", () => this.hidePicture());
   }
 
-  /** Show a picture whose answer is on its way. */
+  /** Show a picture whose answer is on its way; what was shown before has been cleared. */
   expect(picture) {
-    this.clear();
     this.address = URL.createObjectURL(picture);
     const image = this.part("picture");
     image.alt = "The picture, not answered yet";

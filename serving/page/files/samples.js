@@ -1,16 +1,22 @@
-/** The samples, which are handed to `take` as if they had been chosen; `complain` says why one could not be fetched. */
+/** The samples: `begin` is told that one is wanted, and `take` is handed it, as if it had been chosen. */
+
 export class Samples {
-  constructor(part, { take, complain }) {
+  constructor(part, { begin, take, say, complain }) {
     this.fetching = new AbortController(); // of the sample pressed last
     part("samples").addEventListener("click", async ({ target }) => {
       const sample = target.closest("button");
       if (!sample) return;
-      this.cancel();
+      begin();
+      say("Fetching the sample…");
       const { signal } = (this.fetching = new AbortController());
       const picture = await fetched(`files/${sample.dataset.file}`, signal).catch(() => null);
       if (signal.aborted) return;
-      if (picture) take(picture);
-      else complain("The server cannot be reached.");
+      if (picture) {
+        take(picture);
+        return;
+      }
+      say("");
+      complain("The server cannot be reached.");
     });
   }
 
