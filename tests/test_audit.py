@@ -190,6 +190,19 @@ def test_the_rate_decides_and_the_p_values_stay() -> None:
     assert lax[2]["category"] == "contradicts_gender"
 
 
+def test_no_gender_is_contradicted_by_an_answer_that_agrees_with_it() -> None:
+    """Where answers are sure, .1 for the other gender is rare, and still the stated one is what the face looks like."""
+    sure = {"youngest": 0, "rows": 399, "scores": [0.6, 0.05], "ranks": [1, 2]}
+    card = make_card(nonconformity={"age": [AGES], "gender": [sure]})
+    write_json(Path("bundle/card.json"), card.model_dump(mode="json"))
+    Path("pictures/perhaps.png").write_bytes(picture(female=0.9))
+    write_profiles([("perhaps.png", "", "female"), ("perhaps.png", "", "male")])
+    audit(settings(), judge)
+    agreeing, other = table()
+    assert (agreeing["category"], agreeing["gender_p_value"]) == ("consistent", "1.0")
+    assert (other["category"], other["gender_p_value"]) == ("contradicts_gender", "0.0025")
+
+
 def test_two_statements_are_adjusted_by_holm() -> None:
     assert holm({"age": 0.004, "gender": 0.008}) == {"age": 0.008, "gender": 0.008}
     assert holm({"age": 0.03, "gender": 0.004}) == {"age": 0.03, "gender": 0.008}

@@ -1,5 +1,6 @@
 """The benchmarks' own faults: what would be measured wrong is told instead."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -8,13 +9,18 @@ from types import ModuleType
 
 import click
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from benchmarks import crop, detect, pipeline, serve, train
+from benchmarks import crop, detect, flags, pipeline, serve, train
 from benchmarks import input as feeding
 from faceline.datasets.records import ShardSettings
+from faceline.datasets.tables import PREDICTIONS
+from faceline.files import write_table
+from faceline.learning.answering import Answers
+from tests.imports import ROOT
 from tests.toys import network, recipe, write_shards
 
 ANSWERS = """
@@ -100,3 +106,25 @@ def test_a_network_is_measured_with_its_own_settings(tmp_path: Path, monkeypatch
     monkeypatch.setattr(train, "epoch", epoch)
     told = CliRunner().invoke(train.main, ["--shards", str(shards), "--rounds", "1"], catch_exceptions=False)
     assert "the input costs" in told.output and set(shapes) == {(32, 32, 3)}
+
+
+def test_flags_of_true_and_of_false_statements(tmp_path: Path) -> None:
+    """Of 100 women of 30 one looks like a man of 70; everybody else as labelled."""
+    rows = [{"image_id": f"{number:064x}", "age": 30, "gender": 1, "race": 0} for number in range(100)]
+    female = np.array([0.0001] + [0.9999] * 99, np.float32)
+    years = np.array([70] + [30] * 99, np.float32)
+    answers = Answers(age=years, age_low=years - 10, age_high=years + 10, female_probability=female)
+    write_table(tmp_path / "p.parquet", answers.beside(rows), PREDICTIONS)
+    bundle = ROOT / "models/pretrained/utkface"
+    run = CliRunner().invoke(
+        flags.main, [str(tmp_path / "p.parquet"), "--bundle", str(bundle), "--rate", "0.01", "--json"]
+    )
+    found = json.loads(run.stdout)
+    shares = found["rates"]["0.01"]
+    assert found["rows"] == 100
+    assert [shares[stated]["all"] for stated in ("both true", "true age", "true gender")] == [0.01] * 3
+    assert shares["both true"]["female"] == shares["both true"]["30-39"] == 0.01
+    assert shares["both true"]["male"] == shares["both true"]["20-29"] == 0
+    assert shares["false"]["other gender, 20+"] == 0.99
+    assert (shares["false"]["+30 years"], shares["false"]["-30 years"]) == (0.99, 1.0)
+    assert shares["false"]["10-15 years old, stating 18"] == 0

@@ -29,7 +29,7 @@ from faceline.learning.card import CARD, Card, read_card
 
 BLOCK = 64  # rows that are judged together, and of which a kill loses no more
 SUMMARY = "summary.json"
-VERSION = 1  # raise when the same input gives other verdicts than before, so that old ones are not used
+VERSION = 2  # raise when the same input gives other verdicts than before, so that old ones are not used
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,16 @@ def slices(judged: Judged) -> dict[str, Any]:
     `by` is age, gender or race; `n` is the number of rows that the value beside it was computed from. Of age there are
     further `interval_coverage` and `interval_width` (mean, years) where the bundle gives intervals.
     """
-    return _judge(judged, _groups(judged))
+    return _judge(judged, groups(judged))
 
 
 def crossings(judged: Judged) -> dict[str, Any]:
     """The same for two labels at a time: `by` is "gender, race" and so on, a group "male, white"."""
-    groups = _groups(judged)
+    by_label = groups(judged)
     crossed = {
         f"{one}, {two}": {
             f"{name}, {other}": rows & others
-            for (name, rows), (other, others) in product(groups[one].items(), groups[two].items())
+            for (name, rows), (other, others) in product(by_label[one].items(), by_label[two].items())
         }
         for one, two in CROSSED
     }
@@ -42,15 +42,16 @@ def crossings(judged: Judged) -> dict[str, Any]:
 
 def _judge(judged: Judged, by_label: dict[str, dict[str, NDArray[np.bool_]]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for by, groups in by_label.items():
-        scores = {name: _scores(judged.where(rows)) for name, rows in groups.items()}
+    for by, masks in by_label.items():
+        scores = {name: _scores(judged.where(rows)) for name, rows in masks.items()}
         scores = {name: score for name, score in scores.items() if score}
         if scores:
             found[by] = scores
     return found
 
 
-def _groups(judged: Judged) -> dict[str, dict[str, NDArray[np.bool_]]]:
+def groups(judged: Judged) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """The rows (N,) of each group by age band, gender and race: `{by: {group: mask}}`."""
     ends = (*BANDS[1:], np.inf)
     return {
         "age": {
