@@ -161,7 +161,7 @@ def evaluate(
     """
     bundle, archive = paths
     folder, source = source_of(archive, reader, pictures, metadata)
-    reading = READERS[source.reader].read(source, folder, salt="")  # whose pictures they are is not asked
+    reading = READERS[source.reader].read(source, folder, salt="")  # no code of a subject leaves this process
     load_tensorflow()
     from faceline.evaluation.anywhere import evaluate_items
     from faceline.learning.answering import CropPredictor

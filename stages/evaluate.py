@@ -22,9 +22,10 @@ from faceline.evaluation.judged import Judged
 from faceline.evaluation.metrics import BY_GROUP, Constants, coverage, evaluate
 from faceline.evaluation.plots import PLOTS
 from faceline.evaluation.wording import gaps, headlines
-from faceline.files import atomic_directory, read_json, write_json, write_table
+from faceline.files import atomic_directory, digest, read_json, write_json, write_table
 from faceline.gates.passes import require_pass
 from faceline.learning import predicting
+from faceline.learning.card import CARD
 
 SUBSET = "test"
 
@@ -87,6 +88,7 @@ def main(
         write_table(folder / "predictions.parquet", predictions, PREDICTIONS)
         counts = summarize(len(predictions), len(predictions), REJECTED.empty_table())
         told = {"constants": asdict(constants), "temperatures": temperatures, "metrics": measured}
+        told["bundle"] = digest(bundle / CARD)  # which the report speaks of
         write_json(folder / "summary.json", {**counts, **told})
     # Groups would make `dvc metrics show` hundreds of columns wide; the report and the model card have them.
     write_json(metrics, {name: value for name, value in measured.items() if name not in BY_GROUP})

@@ -24,9 +24,11 @@ from faceline.params import chosen, read_settings
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The folder to write.")
 def main(data: Path, models: Path, card: Path, output: Path) -> None:
     """Read, compose, write."""
-    dataset, recipe = chosen()
     settings = read_settings(ReportSettings, "report")
     material = gather(data, models)
+    dataset, recipe = chosen()
+    if material.card:  # what is chosen may not have been trained yet
+        dataset, recipe = material.card["dataset"], material.card["recipe"]["name"]
     with atomic_directory(output) as folder:
         (folder / "index.html").write_text(page(material, dataset, recipe, settings), encoding="utf-8")
     with atomic_file(card) as partial:

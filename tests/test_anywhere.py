@@ -1,5 +1,6 @@
 """Judging on any source, with a stand-in for the networks that answers the crop's brightness as the age."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ def test_the_predictions_give_the_metrics_again(finds: None) -> None:
     again = evaluate(found.predictions, CONSTANTS)
     assert again == {name: found.metrics[name] for name in again}
     assert "gender" not in again  # the bundle does not answer it
+
+
+def test_pictures_of_one_subject_are_a_group(finds: None) -> None:
+    pictures = [picture(1, 40 + number) for number in range(4)]
+    subjects = ["one", "two", "one", None]
+    items: list[Item] = [
+        Sample(f"a/{number}", data, Labels(60, subject=subject))
+        for number, (data, subject) in enumerate(zip(pictures, subjects, strict=True))
+    ]
+    names = [hashlib.sha256(data).hexdigest() for data in pictures]
+    assert judge(items).predictions["group"].to_pylist() == [names[0], names[1], names[0], None]
 
 
 def test_batches_do_not_change_the_result(finds: None, monkeypatch: pytest.MonkeyPatch) -> None:

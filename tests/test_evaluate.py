@@ -114,6 +114,7 @@ def test_the_stage_writes_all_its_outputs(made: World) -> None:
     assert summary["rows_in"] == summary["kept"] == metrics["rows"] == test_rows
     assert summary["constants"] == {"age_median": 45.0, "gender_majority": 1, "race_majority": None}
     assert summary["temperatures"] == {"gender": 2.0}
+    assert summary["bundle"] == digest(made / "bundle/card.json")
     assert summary["metrics"] == {**metrics, **{name: summary["metrics"][name] for name in ("slices", "crossings")}}
     assert metrics["gender"]["nll"] != metrics["gender"]["uncalibrated"]["nll"]
     assert set(metrics) == {"age", "gender", "baseline", "coverage", "rows"}

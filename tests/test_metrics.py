@@ -70,6 +70,12 @@ def test_race_by_hand() -> None:
     assert race["macro_f1"] == round(f1, 6)
 
 
+def test_an_answer_of_a_race_that_nobody_has_is_no_class_of_its_own() -> None:
+    answers = [[0.6 if code == race else 0.1 for code in range(5)] for race in [4, *RACES_PREDICTED[1:]]]
+    race = evaluate(table(race_probabilities=answers), CONSTANTS)["race"]
+    assert race["macro_f1"] == round((8 / 11 + 4 / 6 + 4 / 5 + 0) / 4, 6)
+
+
 def test_baseline_judges_the_constants_on_the_same_rows() -> None:
     baseline = evaluate(table(), CONSTANTS)["baseline"]
     errors = [abs(age - 30) for age in AGES]

@@ -20,7 +20,7 @@ from faceline.evaluation.page import page
 from faceline.evaluation.pictures import ReportSettings, random_crops, suspect_crops, thumbnails, worst
 from faceline.evaluation.sections import slice_rows, steps, verdicts
 from faceline.evaluation.wording import FEW, gaps, words
-from faceline.files import read_json, read_table, write_json
+from faceline.files import digest, read_json, read_table, write_json
 from faceline.gates.verdict import Finding, Verdict
 from stages import report as stage
 from tests.builders import CONSTANTS, World, world
@@ -48,7 +48,8 @@ FAILED: dict[str, Any] = {
 CARD = {
     "shards": {"digest": "s" * 64},
     "licence": "Synthetic faces & nothing else",
-    "recipe": {"digest": "r" * 64},
+    "dataset": "drawn",
+    "recipe": {"name": "small", "digest": "r" * 64},
     "networks": [{"targets": ["age", "gender"], "parameters": 883746}],
     "age_interval": {"half_width": 8.25, "coverage": 0.9},
 }
@@ -84,9 +85,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
     (tables / "bundle").rename(models / "bundle")
     (tables / "history.csv").rename(models / "history.csv")
     metrics = evaluate(read_table(tables / "evaluate/predictions.parquet"), Constants(**CONSTANTS))
-    summary = read_json(tables / "evaluate/summary.json")
-    write_json(tables / "evaluate/summary.json", {**summary, "metrics": {**metrics, "coverage": coverage(60, 58, 55)}})
     write_json(models / "bundle/card.json", CARD)
+    judged = {"metrics": {**metrics, "coverage": coverage(60, 58, 55)}, "bundle": digest(models / "bundle/card.json")}
+    write_json(tables / "evaluate/summary.json", read_json(tables / "evaluate/summary.json") | judged)
     write_json(tables / "gates/crop.json", FAILED)
     return tables
 
@@ -177,6 +178,15 @@ def test_a_page_of_nothing_has_every_section(tmp_path: Path) -> None:
     assert Page(text).sections == SECTIONS
     assert Page(text).images == []
     assert "Not measured yet" in model_card(nothing, "sample", "compact")
+
+
+def test_what_was_measured_of_another_bundle_is_not_shown(made: World, tmp_path: Path) -> None:
+    (tmp_path / "bundle").mkdir()
+    write_json(tmp_path / "bundle/card.json", {**CARD, "licence": "another"})
+    newer = gather(made.root, tmp_path)
+    assert (newer.metrics, newer.predictions) == (None, None) and "evaluate" not in newer.summaries
+    assert "Not measured yet" in model_card(newer, "sample", "compact")
+    assert Page(page(newer, "sample", "compact", SETTINGS)).sections == SECTIONS
 
 
 def test_a_target_that_was_not_judged_is_not_drawn(material: Material) -> None:
@@ -361,4 +371,5 @@ def test_the_stage_writes_page_and_card(made: World, tmp_path: Path) -> None:
     result = CliRunner().invoke(stage.main, [str(option) for option in options], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "report/index.html").stat().st_size > 10_000
-    assert (tmp_path / "CARD.md").read_text().startswith("# Model card: ")
+    assert "<title>faceline: drawn, small</title>" in (tmp_path / "report/index.html").read_text()
+    assert (tmp_path / "CARD.md").read_text().startswith("# Model card: small on drawn\n")  # not what is chosen

@@ -30,7 +30,7 @@ from faceline.faces.quality import fault, measure
 
 Pixels = npt.NDArray[np.uint8]
 ANSWERS = {"age": "age_predicted", "gender": "female_probability", "race": "race_probabilities"}  # columns
-Row = dict[str, Any]  # image_id, age, gender, race; None where the source says nothing
+Row = dict[str, Any]  # image_id, group, age, gender, race; None where the source says nothing
 
 
 class Answers(Protocol):
@@ -91,6 +91,7 @@ class _Rows:
     implausible_ages: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     seen: set[bytes] = field(default_factory=set)  # SHA-256 of the pictures so far
+    people: dict[str, str] = field(default_factory=dict)  # the first picture of each subject, which names the group
 
     def pictures(self, items: Iterable[Item]) -> Iterator[tuple[Row, Pixels]]:
         """Labels and pixels of each distinct readable picture."""
@@ -120,7 +121,8 @@ class _Rows:
         if age is not None and not 0 <= age <= OLDEST:
             self.implausible_ages += 1
             age = None
-        return {"image_id": image_id, "age": age, "gender": labels.gender, "race": labels.race}
+        group = self.people.setdefault(labels.subject, image_id) if labels.subject else None
+        return {"image_id": image_id, "group": group, "age": age, "gender": labels.gender, "race": labels.race}
 
 
 def evaluate_items(

@@ -27,7 +27,7 @@ class Material:
     history: pd.DataFrame | None  # a row an epoch
     card: dict[str, Any] | None  # of the bundle
     bundle_digest: str | None  # of the card, which has those of the networks
-    metrics: dict[str, Any] | None  # of the test subset, slices included
+    metrics: dict[str, Any] | None  # of this bundle on the test subset, slices included
     predictions: pa.Table | None
     crossvalidation: dict[str, Any] | None  # metrics by fold, and what they were measured on
     suspects: pa.Table | None  # of labels
@@ -37,7 +37,10 @@ class Material:
 def gather(data: Path, models: Path) -> Material:
     """Read what lies below the folders `data` and `models`."""
     history, card = models / "history.csv", models / "bundle" / "card.json"
+    bundle = digest(card) if card.exists() else None
     summaries = _each(STAGES, lambda stage: data / FOLDERS.get(stage, stage) / "summary.json")
+    if summaries.get("evaluate", {}).get("bundle") != bundle:
+        summaries.pop("evaluate", None)  # another bundle was judged
     return Material(
         summaries=summaries,
         gates=_each(GATES, lambda gate: data / "gates" / f"{gate}.json"),
@@ -45,9 +48,9 @@ def gather(data: Path, models: Path) -> Material:
         kept=_frame(data / "clean" / "kept.parquet", ["image_id", *LABELS]),
         history=pd.read_csv(history) if history.exists() else None,
         card=_json(card),
-        bundle_digest=digest(card) if card.exists() else None,
+        bundle_digest=bundle,
         metrics=summaries.get("evaluate", {}).get("metrics"),
-        predictions=_table(data / "evaluate" / "predictions.parquet"),
+        predictions=_table(data / "evaluate" / "predictions.parquet") if "evaluate" in summaries else None,
         crossvalidation=_json(data / "crossvalidate" / "metrics.json"),
         suspects=_table(data / "crossvalidate" / "suspects.parquet"),
         crops=tuple(sorted((data / "crop" / "faces").glob("part-*.parquet"))),

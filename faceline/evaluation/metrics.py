@@ -91,7 +91,8 @@ def _targets(judged: Judged, temperatures: Mapping[str, float]) -> dict[str, Any
     if len(race):
         found["race"] = {
             "accuracy": accuracy_score(race, race_predicted),
-            "macro_f1": f1_score(race, race_predicted, average="macro", zero_division=0),
+            # Of the races that there are: an answer that names another is wrong, and no class of its own.
+            "macro_f1": f1_score(race, race_predicted, labels=np.unique(race), average="macro", zero_division=0),
         }
     for target in found.keys() & {"gender", "race"}:
         label, answer = judged.pair(target)

@@ -47,9 +47,9 @@ class Answers:
     race_probabilities: np.ndarray | None = None
 
     def beside(self, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """Labels and image_id of n rows beside the answers, schema PREDICTIONS; null: group, what is not answered."""
+        """Labels, image_id and group of n rows beside the answers, schema PREDICTIONS; null: what is not known."""
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("image_id", *TARGETS)}
-        columns["group"] = pa.nulls(len(rows), pa.string())
+        columns["group"] = pa.array([row.get("group") for row in rows], pa.string())
         columns["age_predicted"] = _column(self.age, len(rows))
         columns["female_probability"] = _column(self.female_probability, len(rows))
         columns["race_probabilities"] = _column(self.race_probabilities, len(rows))
