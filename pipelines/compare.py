@@ -67,7 +67,7 @@ def compare(
     try:
         with (
             place.opened(folder, holder, when_busy, say) as project,
-            experiments.untouched(project, say) as restore,
+            experiments.untouched(project) as restore,
         ):
             # Only now: another run may have overridden settings until here.
             settings = read_settings(CompareSettings, "compare", path=folder / "params.yaml")

@@ -16,7 +16,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from pipelines import place, reports
 from pipelines.building import CACHED, Build, build
-from pipelines.children import StoppedError
+from pipelines.children import Say, StoppedError
 from pipelines.place import BusyError, WhenBusy
 from pipelines.project import Project, ProjectError, read_json
 from pipelines.rebuild import final
@@ -55,7 +55,7 @@ def crossvalidate(folder: Path = Path(), when_busy: WhenBusy = "wait") -> State:
             project.python(STEPS, "conclude", say=say)
             publish(project)
             if (project.folder / reports.REPORT).exists():
-                project.dvc("repro", "--force", "--single-item", REPORT, say=say)
+                renew_report(project, say)
     except BusyError as busy:
         return Cancelled(message=str(busy))
     except StoppedError:
@@ -64,6 +64,15 @@ def crossvalidate(folder: Path = Path(), when_busy: WhenBusy = "wait") -> State:
         return Failed(message=str(error))
     kept = sum(state.name == CACHED for state in states)
     return Completed(message=f"{len(states)} folds, {kept} of them done before; see {METRICS.parent}")
+
+
+def renew_report(project: Project, say: Say) -> None:
+    """Make the report once more, with the folds in it, unless what else it shows is older than what is chosen."""
+    old = [stage.name for stage in project.stages([REPORT]) if stage.changed and stage.name != REPORT]
+    if old:
+        say(f"the report stays as it is, since {', '.join(old)} changed; a rebuild makes it anew, with the folds in it")
+    else:
+        project.dvc("repro", "--force", "--single-item", REPORT, say=say)
 
 
 def run_folds(project: Project, folds: list[dict[str, Any]]) -> list[State]:

@@ -6,12 +6,12 @@ from functools import partial
 
 from ruamel.yaml import YAML
 
+from faceline.files import atomic_file
 from faceline.params import PARAMS
-from pipelines import place
 from pipelines.children import Say
-from pipelines.project import DVC, PYTHON, Project
+from pipelines.project import DVC, PYTHON, Project, ProjectError, author
 
-SNAPSHOT = ".dvc/tmp/pipelines-snapshot"  # the commit that holds a workspace as it was before a series of experiments
+SNAPSHOT = ".dvc/tmp/pipelines-snapshot"  # the commits of a workspace before a series of experiments, and of its HEAD
 KEPT = "before a killed run's workspace was given back"  # the message of the stash
 LOCK = "dvc.lock"
 CHANGED = (str(PARAMS), LOCK)
@@ -35,19 +35,15 @@ def save(project: Project, name: str, stages: Sequence[str], say: Say) -> None:
 
 
 @contextmanager
-def untouched(project: Project, say: Say) -> Iterator[Callable[[], None]]:
+def untouched(project: Project) -> Iterator[Callable[[], None]]:
     """Give back what experiments change, params.yaml and what stages make, whatever happens in the block.
 
-    The block is given what does so, for between two experiments. A run that was killed in its block left the
-    snapshot behind: the next one gives back that one's workspace first, and keeps what was changed since as a stash.
+    The block is given what does so, for between two experiments. A run that is killed in its block leaves the
+    snapshot behind, for `give_back`.
     """
-    path = project.folder / SNAPSHOT
-    if not path.exists():
-        path.write_text(snapshot_of(project), encoding="utf-8")
-    elif changed := project.git(*place.author(project), "stash", "create"):
-        project.git("stash", "store", "--message", KEPT, changed)
-        say(f"a run was killed here; its workspace is given back, and what was here is kept: `git stash list`, {KEPT}")
-    snapshot = path.read_text(encoding="utf-8").strip()
+    path, snapshot = project.folder / SNAPSHOT, snapshot_of(project)
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(f"{snapshot} {_head(project)}", encoding="utf-8")
     back = partial(restore, project, snapshot)
     back()
     try:
@@ -58,17 +54,54 @@ def untouched(project: Project, say: Say) -> Iterator[Callable[[], None]]:
         path.unlink()
 
 
+def give_back(project: Project, say: Say) -> None:
+    """Give back the workspace of a run that was killed in `untouched`, and keep what was changed since as a stash.
+
+    Not where HEAD has moved since: it would undo what was committed. Either is said.
+    """
+    path = project.folder / SNAPSHOT
+    if not path.exists():
+        return
+    snapshot, _, head = path.read_text(encoding="utf-8").partition(" ")
+    if head != _head(project):
+        seen = f"`git diff {head[:12]} {PARAMS}` shows what it left and what was changed since"
+        said = f"HEAD has moved since, so its snapshot {snapshot[:12]} is dropped; {seen}"
+    elif not _holds(project, snapshot):
+        said = f"git has let go of its snapshot {snapshot[:12]}, so the workspace stays as it is"
+    else:
+        said = "its workspace is given back"
+        if changed := project.git(*author(project), "stash", "create"):
+            project.git("stash", "store", "--message", KEPT, changed)
+            said += f", and what was here is kept: `git stash list`, {KEPT}"
+        restore(project, snapshot)
+    path.unlink()
+    say(f"a run was killed here; {said}")
+
+
 def snapshot_of(project: Project) -> str:
     """A commit with the files of git as they are now, on no branch."""
     if project.git("status", "--porcelain", "--untracked-files=no"):
-        return project.git(*place.author(project), "stash", "create")
-    return project.git("rev-parse", "HEAD")
+        return project.git(*author(project), "stash", "create")
+    return _head(project)
 
 
 def restore(project: Project, snapshot: str) -> None:
     """Put params.yaml, dvc.lock and the outputs of stages back as a commit has them; other files are left alone."""
     project.git("restore", f"--source={snapshot}", "--worktree", "--", *_made(project, snapshot))
     project.answer(*DVC, "checkout", "--quiet", "--force", "--allow-missing")
+
+
+def _holds(project: Project, commit: str) -> bool:
+    """Whether git still has a commit that no branch leads to; it drops those in time."""
+    try:
+        project.git("cat-file", "-e", f"{commit}^{{commit}}")
+    except ProjectError:
+        return False
+    return True
+
+
+def _head(project: Project) -> str:
+    return project.git("rev-parse", "HEAD")
 
 
 def _made(project: Project, snapshot: str) -> list[str]:

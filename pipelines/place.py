@@ -12,8 +12,9 @@ from typing import IO, Literal
 
 from configobj import ConfigObj
 
+from pipelines import experiments
 from pipelines.children import Say
-from pipelines.project import DVC, Project, ProjectError
+from pipelines.project import DVC, Project, ProjectError, author
 
 WhenBusy = Literal["wait", "cancel"]
 LOCK = Path(".dvc/tmp/pipelines.lock")
@@ -23,7 +24,6 @@ REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
 EXPERIMENTS = "refs/exps/*/*"  # where DVC keeps experiments by name, below digests of the commits they began at
 EXCLUDED = Path(".git/info/exclude")  # what git ignores in this repository alone
 POLL = 1.0  # seconds between two looks at a lock
-AUTHOR = ("-c", "user.name=faceline pipelines", "-c", "user.email=pipelines@localhost")  # where git knows no other
 
 
 class BusyError(Exception):
@@ -35,6 +35,8 @@ def opened(
     folder: Path, holder: str, when_busy: WhenBusy, say: Say, *, ref: str | None = None, name: str = "clone"
 ) -> Iterator[Project]:
     """The project in `folder` or its clone at `ref`, for this run alone; its programs are ended with the block.
+
+    What a killed run has left of its experiments in the folder is given back first.
 
     Args:
         folder: the project.
@@ -58,6 +60,8 @@ def opened(
         try:
             if ref:
                 clone(Project(folder), project, ref, say)
+            else:
+                experiments.give_back(project, say)
             yield project
         finally:
             project.children.stop()
@@ -175,15 +179,6 @@ def commit_result(project: Project, branch: str, message: str) -> str | None:
     commit = project.git(*author(project), "commit-tree", tree, *options, "-m", message)
     project.git("push", "--quiet", "origin", f"{commit}:refs/heads/{branch}")
     return commit
-
-
-def author(project: Project) -> tuple[str, ...]:
-    """Options of git that name an author where it is configured with none."""
-    try:
-        project.git("config", "user.email")
-    except ProjectError:
-        return AUTHOR
-    return ()
 
 
 def _within(project: Project, commit: str, other: str) -> bool:

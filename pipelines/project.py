@@ -19,6 +19,7 @@ from pipelines.children import Children, Say, environment
 
 PYTHON = (sys.executable,)
 DVC = (*PYTHON, "-m", "dvc", "--wait-for-lock")  # waits where another DVC is at work, instead of failing
+AUTHOR = ("-c", "user.name=faceline pipelines", "-c", "user.email=pipelines@localhost")  # where git knows no other
 HERE = Path(__file__).parent.parent  # from where `pipelines` is imported
 SAME = re.compile(r"^Stage '.+' didn't change, skipping")
 RESTORED = re.compile(r"^Stage '.+' is cached - skipping run")
@@ -177,6 +178,15 @@ class Project:
         """The files below these that git does not have, ignored or not."""
         told = self.git("--literal-pathspecs", "ls-files", "--others", "-z", "--", *names) if names else ""
         return told.split("\0")[:-1]
+
+
+def author(project: Project) -> tuple[str, ...]:
+    """Options of git that name an author where it is configured with none."""
+    try:
+        project.git("config", "user.email")
+    except ProjectError:
+        return AUTHOR
+    return ()
 
 
 def read_json(path: Path) -> Any:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prefect import flow, get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -19,7 +20,7 @@ from pipelines import place
 from pipelines.artifacts import BASELINE
 from pipelines.building import Build, build
 from pipelines.place import BusyError, WhenBusy
-from pipelines.project import DVC, Project, ProjectError, faults, read_json, verdict
+from pipelines.project import DVC, Project, ProjectError, author, faults, read_json, verdict
 
 REFUSED = "Refused"  # the state of a promotion whose candidate is not better
 PREDICTIONS = Path("data/evaluate/predictions.parquet")
@@ -47,7 +48,7 @@ def promote(
 
     It must have passed its gate, and be better than the baseline in one headline metric and worse in none by a paired
     bootstrap on the test predictions (and, of accuracies, by the exact sign test). Otherwise the run ends Refused and
-    says why; nothing is changed then.
+    says why; nothing is changed then. A promotion that was killed before it tagged its commit is finished instead.
 
     Args:
         folder: The project; the candidate is what lies in it.
@@ -65,8 +66,12 @@ def promote(
             if ref:
                 place.link_raw(folder, project, say)
             require_ready(project)
-            reason = judge(project, without_comparison)
-            version = register(project, reason)
+            if killed := finish(project):
+                version, reason = killed
+            else:
+                reason = judge(project, without_comparison)
+                version = register(project, reason)
+            show_card(project, version)
             if ref:
                 publish(project, version, f"refs/heads/{branch}")
             return Completed(message=f"{version}: {reason}")
@@ -96,6 +101,35 @@ def require_ready(project: Project) -> None:
         raise RefusedError(f"other files are changed too ({', '.join(others)}); commit or stash them first")
 
 
+def accepted(project: Project) -> dict[str, Any] | None:
+    """What models/baseline.json has of the chosen dataset."""
+    entry: dict[str, Any] | None = (read_json(project.folder / BASELINE) or {}).get(project.chosen()[0])
+    return entry
+
+
+def finish(project: Project) -> tuple[str, str] | None:
+    """Tag the commit of a promotion that was killed before it did; its version and reason, None where all is tagged.
+
+    Raises:
+        ProjectError: the candidate is another model; it can only be compared with one that has its tag.
+    """
+    entry = accepted(project) or {}
+    version = entry.get("version")
+    if version is None or project.git("tag", "--list", version):
+        return None
+    made = project.git("log", "-1", "--format=%H %s", f'-S"{version}"', "--", BASELINE)
+    commit, _, subject = made.partition(" ")
+    if sha256_file(project.folder / PREDICTIONS) != entry["predictions"]:
+        artifact, _, number = version.partition("@")
+        raise ProjectError(
+            f"the baseline {version} has no tag: `git fetch --tags`, or "
+            f"`gto register {artifact} {commit[:12]} --version {number}` if its promotion was killed"
+        )
+    reason = subject.removeprefix(f"{version}: ")
+    tag(project, version, commit, reason)
+    return version, reason
+
+
 def judge(project: Project, without_comparison: bool) -> str:
     """Why the candidate is to be promoted.
 
@@ -103,7 +137,7 @@ def judge(project: Project, without_comparison: bool) -> str:
         RefusedError: it is not shown to be better than the baseline.
     """
     dataset, _ = project.chosen()
-    entry = (read_json(project.folder / BASELINE) or {}).get(dataset)
+    entry = accepted(project)
     if entry is None:
         return f"the first baseline of {dataset}"
     if sha256_file(project.folder / PREDICTIONS) == entry.get("predictions"):
@@ -172,12 +206,22 @@ def register(project: Project, reason: str) -> str:
         if not built.done:
             raise ProjectError("; ".join(built.failures) or "ended before it was done")
         project.git("add", "--all")
-        project.git(*place.author(project), "commit", "--quiet", "--message", f"{version}: {reason}")
-        project.answer("gto", "register", artifact, "--version", version.partition("@")[2], "--message", reason)
+        project.git(*author(project), "commit", "--quiet", "--message", f"{version}: {reason}")
+        tag(project, version, "HEAD", reason)
+    return version
+
+
+def tag(project: Project, version: str, commit: str, reason: str) -> None:
+    """Register a commit with GTO as a version."""
+    artifact, _, number = version.partition("@")
+    project.answer("gto", "register", artifact, commit, "--version", number, "--message", reason)
+
+
+def show_card(project: Project, version: str) -> None:
+    """Leave the model's card in the UI, where there is one."""
     card = project.folder / CARD
     if card.exists():
         create_markdown_artifact(key="model-card", markdown=card.read_text(encoding="utf-8"), description=version)
-    return version
 
 
 def publish(project: Project, version: str, branch: str) -> None:

@@ -58,7 +58,7 @@ def tune(trials: int | None = None, folder: Path = Path(), when_busy: WhenBusy =
     say = get_run_logger().info
     try:
         with place.opened(folder, f"run {runtime.flow_run.name}", when_busy, say) as project:
-            with experiments.untouched(project, say) as restore:
+            with experiments.untouched(project) as restore:
                 # Only now: another run may have overridden settings until here.
                 settings = read_settings(TuneSettings, "tune", path=params)
                 base = section("recipes", settings.recipe, path=params)

@@ -22,7 +22,8 @@ stages:
   gate:
     foreach: {shard: {table: data/shards}}
     do: {cmd: python stage.py data/gates/shard.pass, deps: ["${item.table}"], outs: [data/gates/shard.pass]}
-  report: {cmd: python stage.py data/report/index.html, deps: [data/gates/shard.pass], outs: [data/report]}
+  train: {cmd: python stage.py models/bundle, deps: [data/gates/shard.pass], params: [recipe], outs: [models/bundle]}
+  report: {cmd: python stage.py data/report/index.html, deps: [models/bundle], outs: [data/report]}
 """
 STEPS = r"""
 import json, pathlib, sys
@@ -85,6 +86,15 @@ def test_a_report_that_is_there_shows_the_result(toy: Path) -> None:
     state, _ = run_of(crossvalidate, toy)
     assert state.is_completed(), state.message
     assert (toy / "data/report/index.html").read_text() == "made True"
+
+
+def test_a_report_of_what_was_chosen_before_stays(toy: Path) -> None:
+    with opened(toy, "test", "wait", print) as project:
+        project.dvc("repro", "--quiet", say=print)
+    (toy / "params.yaml").write_text("dataset: toy\nrecipe: fancy\n")
+    state, _ = run_of(crossvalidate, toy)
+    assert state.is_completed(), state.message
+    assert (toy / "data/report/index.html").read_text() == "made False"
 
 
 def test_the_program_of_the_stage_takes_what_the_flow_gives(toy: Path) -> None:

@@ -8,8 +8,7 @@ import pytest
 from dvc.repo import Repo
 
 from pipelines import experiments, place
-from pipelines.place import AUTHOR
-from pipelines.project import DVC, GateError, Outcome, Project, ProjectError, StageError
+from pipelines.project import AUTHOR, DVC, GateError, Outcome, Project, ProjectError, StageError
 
 
 @pytest.fixture
@@ -128,7 +127,7 @@ def test_overrides_change_params_and_keep_comments(project: Project) -> None:
 def test_the_workspace_is_given_back(built: Project) -> None:
     project = built
     (project.folder / "params.yaml").write_text("dataset: toy\nrecipe: plain\nn: 6\nleft: 1\n")  # not committed
-    with pytest.raises(KeyError), experiments.untouched(project, print) as restore:
+    with pytest.raises(KeyError), experiments.untouched(project) as restore:
         experiments.override(project, ["n=9"])
         run_all(project)
         experiments.save(project, "nine", ["report"], print)
@@ -146,7 +145,7 @@ def test_what_somebody_else_changes_meanwhile_is_left_alone(built: Project) -> N
     notes.write_text("before")
     built.git("add", "notes.txt")
     built.git(*AUTHOR, "commit", "--quiet", "--message", "notes")
-    with experiments.untouched(built, print) as restore:
+    with experiments.untouched(built) as restore:
         experiments.override(built, ["n=9"])
         run_all(built)
         notes.write_text("since")
@@ -156,19 +155,58 @@ def test_what_somebody_else_changes_meanwhile_is_left_alone(built: Project) -> N
     assert "about 5" in (built.folder / "data/report/index.html").read_text()
 
 
-def test_a_killed_series_is_given_back_by_the_next(project: Project) -> None:
-    with pytest.raises(KeyError), experiments.untouched(project, print):
-        experiments.override(project, ["n=9"])
-        left = (project.folder / experiments.SNAPSHOT).read_text()
-        raise KeyError
-    experiments.override(project, ["n=9"])  # as if the block had been killed
-    (project.folder / experiments.SNAPSHOT).write_text(left)
-    said: list[str] = []
-    with experiments.untouched(project, said.append):
-        assert "n: 5" in (project.folder / "params.yaml").read_text()
-    assert "n: 5" in (project.folder / "params.yaml").read_text()
-    assert experiments.KEPT in said[0]
+def kill_a_series(project: Project) -> None:
+    """Leave what a series of experiments leaves that is killed."""
+    path = project.folder / experiments.SNAPSHOT
+    with experiments.untouched(project):
+        left = path.read_text()
+    experiments.override(project, ["n=9"])
+    path.write_text(left)
+
+
+def test_a_killed_series_is_given_back_to_the_next_run_of_any_flow(project: Project) -> None:
+    params, said = project.folder / "params.yaml", list[str]()
+    kill_a_series(project)
+    with place.opened(project.folder, "run", "wait", said.append) as opened, experiments.untouched(opened):
+        assert "n: 5" in params.read_text()
+    assert "n: 5" in params.read_text()
+    kept = f"and what was here is kept: `git stash list`, {experiments.KEPT}"
+    assert said == [f"a run was killed here; its workspace is given back, {kept}"]
     assert "n: 9" in project.git("show", "stash@{0}:params.yaml")  # perhaps somebody's own work
+
+
+def test_a_killed_series_is_given_back_with_a_line_also_where_nothing_is_lost(project: Project) -> None:
+    kill_a_series(project)
+    project.git("restore", "params.yaml")
+    said: list[str] = []
+    for _ in range(2):  # it is said once
+        with place.opened(project.folder, "run", "wait", said.append):
+            pass
+    assert said == ["a run was killed here; its workspace is given back"]
+
+
+def test_a_snapshot_that_git_has_let_go_of_stops_nobody(project: Project) -> None:
+    said: list[str] = []
+    path = project.folder / experiments.SNAPSHOT
+    path.write_text(f"{'0' * 39}1 {project.git('rev-parse', 'HEAD')}")
+    with place.opened(project.folder, "run", "wait", said.append):
+        assert not path.exists()
+    gone = f"git has let go of its snapshot {'0' * 12}, so the workspace stays as it is"
+    assert said == [f"a run was killed here; {gone}"]
+
+
+def test_what_was_committed_since_a_series_was_killed_stays(project: Project) -> None:
+    params, said = project.folder / "params.yaml", list[str]()
+    kill_a_series(project)
+    params.write_text(params.read_text().replace("n: 9", "n: 7"))
+    before = project.git("rev-parse", "HEAD")[:12]
+    project.git(*AUTHOR, "commit", "--quiet", "--all", "--message", "seven")
+    for _ in range(2):
+        with place.opened(project.folder, "run", "wait", said.append) as opened, experiments.untouched(opened):
+            assert "n: 7" in params.read_text()
+        assert "n: 7" in params.read_text()
+    seen = f"`git diff {before} params.yaml` shows what it left and what was changed since"
+    assert said == [f"a run was killed here; HEAD has moved since, so its snapshot {before} is dropped; {seen}"]
 
 
 def test_a_clone_has_the_remotes_that_lie_beside_the_project(project: Project) -> None:

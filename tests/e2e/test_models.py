@@ -149,6 +149,39 @@ def test_promotion_wants_the_gate_and_a_better_model(project: Project) -> None:
     assert json.loads(baseline.read_text())["toy"] == entry and len(project.run("git", "tag").stdout.split()) == 2
 
 
+def test_a_promotion_that_was_killed_before_its_tag_is_finished_by_the_next(project: Project) -> None:
+    promoted = flow(project, "promote")
+    made = project.run("git", "rev-parse", "HEAD").stdout
+
+    def tagged() -> str:
+        return project.run("git", "rev-parse", "toy@v1.0.0^{commit}").stdout
+
+    def kill() -> None:
+        """Leave what a promotion leaves that is killed after its commit."""
+        project.run("git", "tag", "--delete", "toy@v1.0.0")
+
+    kill()
+    (project.root / "notes.txt").write_text("mine")
+    project.commit("something else")
+    assert flow(project, "promote") == promoted == "Completed. toy@v1.0.0: the first baseline of toy"
+    assert tagged() == made
+    assert flow(project, "promote").startswith("Refused. it is the baseline of toy already")
+
+    kill()
+    assert flow(project, "promote", "--ref", "main", "--branch", "accepted") == promoted
+    assert tagged() == made
+    assert project.run("git", "rev-parse", "accepted").stdout == project.run("git", "rev-parse", "main").stdout
+
+    kill()
+    project.set({"recipes.plain.rate": 0.3})
+    project.dvc("repro")
+    gto = f"gto register toy {made[:12]} --version v1.0.0"
+    way = f"`git fetch --tags`, or `{gto}` if its promotion was killed"
+    assert flow(project, "promote") == f"Failed. the baseline toy@v1.0.0 has no tag: {way}"
+    project.run(*gto.split())
+    assert flow(project, "promote").startswith("Completed. toy@v1.1.0: better than toy@v1.0.0")
+
+
 def test_a_candidate_on_a_branch_is_promoted_in_a_clone(project: Project) -> None:
     assert flow(project, "promote").startswith("Completed. toy@v1.0.0")
     project.run("git", "checkout", "-q", "-b", "candidate")
