@@ -27,7 +27,7 @@ def main(raw: Path, output: Path) -> None:
     dataset, _ = chosen()
     settings = read_settings(IngestSettings, "datasets", dataset, "ingest")
     with atomic_directory(output) as folder, counting("ingest") as tick:
-        summary = ingest(raw, settings, folder, len(os.sched_getaffinity(0)), tick)
+        summary = ingest(raw, settings, folder, len(os.sched_getaffinity(0)), tick=tick, tell=click.echo)
     click.echo(told("ingest", summary))
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from PIL import Image, ImageFilter
 
+from faceline.datasets.detections import face_rows
+from faceline.datasets.tables import FACES
 from faceline.errors import SettingsError
 from faceline.faces.cropping import CropSettings, counted, crop_face
 from faceline.faces.decoding import decode, encode_png
@@ -157,6 +160,15 @@ def test_what_an_aligned_box_brings_from_beyond_the_picture_is_white() -> None:
 def test_only_faces_scored_high_enough_are_counted() -> None:
     faces = [Face(0, 0, 9, 9, 0.95), Face(0, 0, 9, 9, 0.9), Face(0, 0, 9, 9, 0.89)]
     assert counted(faces, settings()) == faces[:2]
+
+
+@pytest.mark.parametrize("score", [0.9, 0.7, 0.8999, 0.9001])
+def test_a_face_is_counted_alike_from_the_detector_and_from_the_table_of_faces(score: float) -> None:
+    (row,) = pa.Table.from_pylist(face_rows("x", [Face(0, 0, 9, 9, score)]), FACES).to_pylist()
+    stored = Face(0, 0, 9, 9, row["score"])
+    for limit in (0.7, 0.9):
+        served = counted([Face(0, 0, 9, 9, score)], settings(min_score=limit))
+        assert len(served) == len(counted([stored], settings(min_score=limit))) == (score >= limit)
 
 
 def noise(side: int = 64, seed: int = 0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from faceline.datasets import duplicates
 from faceline.datasets.duplicates import NearIdenticalSettings, groups, near_identical
 
 
@@ -17,6 +18,14 @@ def test_pairs_are_those_of_a_comparison_of_all_with_all() -> None:
         i, j = np.nonzero(np.bitwise_count(phash[:, None] ^ phash[None]) <= distance)
         assert list(zip(pairs.first, pairs.second, strict=True)) == [(a, b) for a, b in zip(i, j, strict=True) if a < b]
         assert (pairs.distance <= distance).all()
+
+
+def test_a_pair_is_held_once_however_many_bands_it_shares() -> None:
+    rng = np.random.default_rng(2)
+    frames = np.full(50, rng.integers(0, 2**63, dtype=np.uint64))
+    frames[25:] ^= np.uint64(1) << rng.integers(0, 64, 25, dtype=np.uint64)  # one bit, in any band
+    codes = np.concatenate(list(duplicates._candidates(frames, 8)))
+    assert sorted(codes.tolist()) == [i * 50 + j for i in range(50) for j in range(i + 1, 50)]
 
 
 def test_pixels_must_confirm_what_the_hash_suspects() -> None:

@@ -266,8 +266,9 @@ datasets:
 """
 
 
-def stage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    (folder / "params.yaml").write_text(PARAMS)
+def stage(folder: Path, monkeypatch: pytest.MonkeyPatch, **more: str) -> Any:
+    """The stage run in `folder`, with `more` under ingest."""
+    (folder / "params.yaml").write_text(PARAMS + "".join(f"      {name}: {value}\n" for name, value in more.items()))
     monkeypatch.chdir(folder)
     return CliRunner().invoke(main, ["--raw", ".", "--output", "data/ingest"])
 
@@ -279,6 +280,20 @@ def test_the_stage_writes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "2 rows, 1 kept; rejected: empty_file 1" in result.output
     names = sorted(file.name for file in (tmp_path / "data" / "ingest").iterdir())
     assert names == ["images", "labels.parquet", "overrides.parquet", "rejected.parquet", "summary.json"]
+
+
+def test_the_stage_tells_of_paths_that_no_row_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    utkface(tmp_path, {"1_0_0_20170101000000001.jpg": picture(1), "2_0_0_20170101000000001.jpg": b""})
+    rows = "\n".join(f"{path},reject" for path in ("u/gone.jpg", "2_0_0.jpg", "u/2_0_0_20170101000000001.jpg"))
+    (tmp_path / "o.csv").write_text(f"path,action\n{rows}\n")
+    (tmp_path / "extra.csv").write_text("path,race\nu/1_0_0_20170101000000001.jpg,1\n")
+    assert "no row has" not in stage(tmp_path, monkeypatch, extra_labels="extra.csv").output
+    result = stage(tmp_path, monkeypatch, overrides="o.csv", extra_labels="extra.csv")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[0] == "o.csv: paths that no row has: 2, as '2_0_0.jpg'"
+    (tmp_path / "extra.csv").write_text("path,race\n1.jpg,1\n")
+    result = stage(tmp_path, monkeypatch, extra_labels="extra.csv")
+    assert result.output.splitlines()[0] == "extra.csv: paths that no row has: 1, as '1.jpg'"
 
 
 def test_a_hostile_archive_ends_in_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

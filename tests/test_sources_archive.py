@@ -95,6 +95,13 @@ def test_names_that_point_outside_are_refused(name: str, tmp_path: Path) -> None
     assert "not allowed" in refusal(tmp_path / "x.zip")
 
 
+def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = make_zip(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"b.txt", b"\0.txt"))
+    assert "member '' has a name that is not allowed" in refusal(path)
+    assert "member '' has a name that is not allowed" in refusal(tar_of(tmp_path / "x.tar", info("")))
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
 def test_links_and_devices_are_refused(kind: bytes, tmp_path: Path) -> None:
     path = tar_of(tmp_path / "x.tar", info("ok.jpg", 9), info("bad.jpg", kind=kind, link="/etc/passwd"))

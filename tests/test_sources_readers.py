@@ -18,7 +18,7 @@ from faceline.datasets.ingestion import READERS
 from faceline.datasets.labels import Gender, Race
 from faceline.datasets.sources import archive
 from faceline.datasets.sources.imdb_wiki import age_on_first_of_july, birth_date
-from faceline.datasets.sources.source import Item, Labels, Rejection, Sample, SourceSettings
+from faceline.datasets.sources.source import Item, Labels, Rejection, Sample, SourceSettings, raw_file
 from faceline.datasets.sources.utkface import parse_name
 from faceline.errors import SettingsError, SourceError
 from faceline.faces.decoding import decode
@@ -321,12 +321,85 @@ def test_a_manifest_labels_the_pictures_of_an_archive(kind: str, tmp_path: Path)
     assert reason(found["p/d.jpg"]) == "no_label_row"
 
 
+def manifest(folder: Path, paths: list[str], pictures: list[str]) -> SourceSettings:
+    """A manifest of the given paths, and a tar of the given pictures, each with its own name as its bytes."""
+    (folder / "m.csv").write_text("\n".join(["path,age,gender", *(f"{path},30,1" for path in paths)]))
+    tar(folder / "pictures.tar", {name: name.encode() for name in pictures})
+    return source("manifest", "m.csv", pictures="pictures.tar")
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        ("_old/a.png", "a.png"),
+        ("_old/a.png", "b.png"),  # the decoy of a picture that is not there
+        ("_old/a.png", "top/a.png"),
+        ("_old/a.png", "top/b.png"),
+        ("top/_old/a.png", "top/a.png"),
+    ],
+)
+def test_two_folders_that_fit_a_manifest_are_refused(pictures: tuple[str, str], tmp_path: Path) -> None:
+    first, second = pictures
+    message = refusal(tmp_path, manifest(tmp_path, ["a.png", "b.png"], [first, "notes.txt", second]))
+    assert f"{tmp_path}/pictures.tar: {first!r} and {second!r} both match a path" in message
+
+
+@pytest.mark.parametrize(
+    ("root", "other"), [("", "old/a.png"), ("top/", "top/old/a.png"), ("top/", "top/x/c.png"), ("top/", "c.png")]
+)
+def test_a_picture_that_no_other_folder_explains_keeps_its_label(root: str, other: str, tmp_path: Path) -> None:
+    found = items(tmp_path, manifest(tmp_path, ["a.png", "b.png"], [f"{root}a.png", other, f"{root}b.png"]))
+    stray = f"p/{other.removeprefix(root)}"
+    assert reason(found.pop(stray)) == "no_label_row"
+    assert {path: item.data.decode() for path, item in found.items() if isinstance(item, Sample)} == {
+        "p/a.png": f"{root}a.png",
+        "p/b.png": f"{root}b.png",
+    }
+    assert len(found) == 2
+
+
+def test_paths_of_a_manifest_may_be_spelt_otherwise_than_those_of_the_archive(tmp_path: Path) -> None:
+    found = items(tmp_path, manifest(tmp_path, ["./pics/a.png", "pics//b.png", ""], ["pics/a.png", "pics/b.png"]))
+    assert labels(found["p/pics/a.png"]).age == labels(found["p/pics/b.png"]).age == 30
+    assert reason(found["p/#3"]) == "missing_file"
+    assert len(found) == 3
+
+
 def test_a_manifest_without_the_columns_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("path,gender\na.jpg,1\n")
     (tmp_path / "pictures").mkdir()
     assert "no column age" in refusal(tmp_path, source("manifest", "m.csv", pictures="pictures"))
     (tmp_path / "m.parquet").write_bytes(b"PAR1 and no more")
     assert "cannot be read as a table" in refusal(tmp_path, source("manifest", "m.parquet", pictures="pictures"))
+
+
+def test_a_row_of_the_wrong_length_is_counted_not_quoted(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,age,gender\na.jpg,1,1\nb.jpg,2,1,Eve: Somebody\n")
+    (tmp_path / "pictures").mkdir()
+    message = refusal(tmp_path, source("manifest", "m.csv", pictures="pictures"))
+    assert message.endswith("m.csv cannot be read as a table: CSV parse error: Expected 3 columns, got 4")
+
+
+@pytest.mark.parametrize("name", ["linked", "linked/u.tar", "real/linked/u.tar", "linked/gone.tar"])
+def test_a_link_to_a_folder_inside_a_dataset_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    tar(tmp_path / "elsewhere/u.tar", {"1_0_0_20170116174525125.jpg": b"picture"})
+    folder = tmp_path / "raw"
+    (folder / "real").mkdir(parents=True)
+    for link in (folder / "linked", folder / "real/linked"):
+        link.symlink_to(tmp_path / "elsewhere")
+    message = refusal(folder, source("utkface", name))
+    assert message.startswith(f"{folder / name.removesuffix('/u.tar').removesuffix('/gone.tar')} is a symbolic link")
+    assert message.endswith(f"link {folder} itself instead, or a file")
+
+
+def test_a_dataset_and_a_file_in_it_may_be_links(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    tar(tmp_path / "u.tar", {"1_0_0_20170116174525125.jpg": b"picture"})
+    (tmp_path / "elsewhere/link.tar").symlink_to(tmp_path / "u.tar")
+    (tmp_path / "raw").symlink_to(tmp_path / "elsewhere")
+    assert len(items(tmp_path / "raw", source("utkface", "link.tar"))) == 1
+    assert raw_file(tmp_path / "raw", ".", "advice") == tmp_path / "raw"
 
 
 def test_a_picture_that_is_too_large_is_a_rejected_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

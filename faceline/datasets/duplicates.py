@@ -47,8 +47,7 @@ def near_identical(phash: np.ndarray, thumbnails: np.ndarray, settings: NearIden
         phash: uint64 (N,).
         thumbnails: uint8 (N, pixels), grey.
     """
-    codes = np.concatenate([np.empty(0, np.int64), *_candidates(phash, settings.distance)])
-    codes = np.unique(codes)
+    codes = np.sort(np.concatenate([np.empty(0, np.int64), *_candidates(phash, settings.distance)]))
     first, second = np.divmod(codes, max(len(phash), 1))
     correlation = _correlation(thumbnails, first, second)
     keep = correlation >= settings.correlation
@@ -63,24 +62,35 @@ def groups(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _candidates(phash: np.ndarray, distance: int) -> Iterator[np.ndarray]:
-    """Pairs within `distance` bits, as codes first * N + second, band by band (a pair may come more than once)."""
+    """Pairs within `distance` bits, as codes first * N + second: each once, with the first band that it shares."""
     edges = np.linspace(0, HASH_BITS, distance + 2).astype(int)
-    for low, high in itertools.pairwise(edges):
-        band = (phash >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+    masks = [np.uint64((1 << int(high)) - (1 << int(low))) for low, high in itertools.pairwise(edges)]
+    for number, mask in enumerate(masks):
+        band = phash & mask
         order = np.argsort(band, kind="stable")
         bounds = np.flatnonzero(np.diff(band[order])) + 1
         for members in np.split(order, bounds):
-            yield from _close_pairs(members, phash, distance)
+            yield from _close_pairs(members, phash, distance, masks[:number])
 
 
-def _close_pairs(members: np.ndarray, phash: np.ndarray, distance: int) -> Iterator[np.ndarray]:
-    """The pairs among `members` (ascending indices) within `distance` bits, as codes."""
+def _close_pairs(
+    members: np.ndarray, phash: np.ndarray, distance: int, earlier: list[np.uint64]
+) -> Iterator[np.ndarray]:
+    """The pairs among `members` (ascending indices) within `distance` bits, as codes, without those of earlier bands.
+
+    A pair of near-identical pictures shares most bands; its memory must not grow with their number.
+    """
     rows = max(1, BLOCK // max(1, len(members)))
     for start in range(0, len(members), rows):
         left = members[start : start + rows, None]
         near = np.bitwise_count(phash[left] ^ phash[members][None]) <= distance
         i, j = np.nonzero(near & (left < members[None]))
-        yield members[start + i].astype(np.int64) * len(phash) + members[j]
+        first, second = members[start + i], members[j]
+        differing = phash[first] ^ phash[second]
+        new = np.ones(len(first), bool)
+        for mask in earlier:
+            new &= (differing & mask) != 0
+        yield first[new].astype(np.int64) * len(phash) + second[new]
 
 
 def _correlation(thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

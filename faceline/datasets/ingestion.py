@@ -77,7 +77,13 @@ def require_raw(folder: Path, settings: IngestSettings) -> None:
 
 
 def ingest(
-    folder: Path, settings: IngestSettings, output: Path, workers: int, tick: Callable[[], None] = lambda: None
+    folder: Path,
+    settings: IngestSettings,
+    output: Path,
+    workers: int,
+    *,
+    tick: Callable[[], None] = lambda: None,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Read the sources that lie in `folder`, write the tables of data/ingest to `output`, and return the summary.
 
@@ -87,6 +93,7 @@ def ingest(
         output: an empty folder, for images/part-*.parquet, {labels,rejected,overrides}.parquet and summary.json.
         workers: threads that decode; they change nothing in the output.
         tick: called after each row.
+        tell: called with a line for people on each table of the dataset's own that has paths of no row.
 
     Raises:
         SourceError: a source cannot be read; before any picture is, wherever that can be known.
@@ -106,6 +113,9 @@ def ingest(
                     paths.discard(row.path)
                 tick()
             sources.append(_report(source, reading, reasons, extra))
+    for table, paths in unknown.items():
+        if paths:
+            tell(f"{getattr(settings, table)}: paths that no row has: {len(paths)}, as {min(paths)!r}")
     summary = summarize(
         sum(source["rows_in"] for source in sources),
         sum(source["kept"] for source in sources),

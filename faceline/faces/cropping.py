@@ -31,7 +31,8 @@ class CropSettings(Settings):
 
 def counted(faces: Sequence[Face], settings: CropSettings) -> list[Face]:
     """The faces whose score is high enough to be counted, in the order given."""
-    return [face for face in faces if face.score >= settings.min_score]
+    # As float32, which the table of faces holds: .9 read back from it is a little less than .9, and would not count.
+    return [face for face in faces if np.float32(face.score) >= np.float32(settings.min_score)]
 
 
 def only_face(faces: Sequence[Face], settings: CropSettings) -> Face | tuple[str, str]:

@@ -11,9 +11,9 @@ const LOBES = 3; // of Lanczos's kernel, on each side
 const BITS = 22; // behind the point, of a weight
 const HALF = 1 << (BITS - 1);
 
-/** The faces whose score is high enough to be counted. */
+/** The faces whose score is high enough to be counted, compared as float32, as the pipeline does. */
 export function counted(faces, settings) {
-  return faces.filter((face) => face.score >= settings.min_score);
+  return faces.filter((face) => Math.fround(face.score) >= Math.fround(settings.min_score));
 }
 
 /** The crop of a face by the card's settings: {width, height, data}, size · size pixels of RGB. */

@@ -200,10 +200,10 @@ def _read_tarred(path: Path, archive: tarfile.TarFile, info: tarfile.TarInfo) ->
 def _checked(path: Path, name: str) -> str:
     """The member's name without a leading `./`; refused where it points outside or cannot be shown on a line."""
     parts = PurePosixPath(name).parts
-    if name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable():
+    if not name or name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable():
         raise SourceError(
             f"{path}: member {name!r} has a name that is not allowed: "
-            "it must be a relative path without '..', backslashes and unprintable characters"
+            "it must be a relative path, not empty, without '..', backslashes and unprintable characters"
         )
     return "/".join(parts)
 

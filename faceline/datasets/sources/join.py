@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faceline.datasets.sources.archive import Member, members
 from faceline.datasets.sources.source import Item, Labels, Rejection, Sample
-from faceline.errors import PictureError
+from faceline.errors import PictureError, SourceError
 
 PICTURES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -45,6 +45,9 @@ def join(archive: Path, paths: Sequence[str], labels_of: LabelsOf, prefix: str, 
 
     Archives often hold everything in one more folder than the metadata name; the first member that matches a path
     settles which.
+
+    Raises:
+        SourceError: a later member matches a path outside that folder, so that either may be the picture meant.
     """
     rows: dict[str, int] = {}
     for row, path in enumerate(paths):
@@ -59,7 +62,10 @@ def join(archive: Path, paths: Sequence[str], labels_of: LabelsOf, prefix: str, 
     root: str | None = None
     for member in members(archive):
         if root is None:
-            root = _root(member.name, rows)
+            root, first = _root(member.name, rows), member.name
+        elif not member.name.startswith(root) and _root(member.name, rows) is not None:
+            found = f"{archive}: {first!r} and {member.name!r} both match a path of the metadata"
+            raise SourceError(f"{found}; allowed: paths as in the archive, or all without the one folder around them")
         path = member.name.removeprefix(root or "")
         if path in rows and member.name == f"{root}{path}":
             row = rows[path]

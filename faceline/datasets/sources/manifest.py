@@ -5,7 +5,7 @@ race 0 to 4 or its name; an empty field is an unknown label. A subject may be an
 """
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from faceline.datasets.sources.columns import read_columns
 from faceline.datasets.sources.join import join
@@ -44,6 +44,7 @@ def read(source: SourceSettings, folder: Path, salt: str) -> Reading:
         except ValueError as error:
             return "malformed_label", str(error)
 
-    paths = [path or "" for path in table.column("path").to_pylist()]
+    # Spelt as the members of an archive are: without "./" and "//".
+    paths = [str(PurePosixPath(path)) if path else "" for path in table.column("path").to_pylist()]
     notes: Counter[str] = Counter()
     return Reading(frozenset(columns), join(archive, paths, labels_of, source.prefix, notes), notes)

@@ -114,11 +114,18 @@ def raw_file(folder: Path, name: str, advice: str) -> Path:
     """The path of file `name` in the dataset's folder.
 
     Raises:
-        SourceError: it is not there; the message says where to put it and, by `advice`, where to get it.
+        SourceError: it is not there; the message says where to put it and, by `advice`, where to get it. Or a folder
+            on the way to it, or itself, is a symbolic link: DVC would not see what changes behind it.
     """
-    path = folder / name
+    path = folder
+    for part in PurePosixPath(name).parts:
+        path /= part
+        if path.is_symlink() and path.is_dir():
+            found = f"{path} is a symbolic link to a folder, and DVC does not look behind one inside a dataset"
+            raise SourceError(f"{found}; link {folder} itself instead, or a file")
     if not path.exists():
-        raise SourceError(f"{path} is missing; put it there or make it a symbolic link to where it lies. {advice}")
+        where = f"put it there or make it a symbolic link to a file; a folder elsewhere is linked as {folder} itself"
+        raise SourceError(f"{path} is missing; {where}. {advice}")
     return path
 
 
