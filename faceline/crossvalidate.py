@@ -36,6 +36,7 @@ from faceline.gates.passes import require_pass, write_pass
 from faceline.learning import predicting
 from faceline.learning.card import read_card
 from faceline.learning.recipe import Recipe
+from faceline.learning.weighting import require_labels
 from faceline.params import chosen, read_settings, section
 
 STORE = Path("store/crossvalidate")
@@ -76,6 +77,12 @@ def prepare(data: Path) -> None:
             for fold in folding.write_folds(shards, rows, partial, size):
                 # No row is new: these are the ones that passed the gate of the shards.
                 write_pass(partial / str(fold) / "gates", "shard", partial / str(fold) / "shards")
+    for place in folder.glob("[0-9]*"):
+        counts = read_manifest(place / "shards")["label_counts"]["train"]
+        try:
+            require_labels(recipe, name, counts)  # a later fold's fault shall not show after hours, either
+        except SettingsError as error:
+            raise SettingsError(f"without fold {place.name}: {error}") from None
     folds = [plan_of(place, recipe) for place in sorted(folder.glob("[0-9]*"), key=lambda place: int(place.name))]
     plan = {"dataset": dataset, "recipe": name, "shards": sha256_file(shards / MANIFEST), "folds": folds}
     write_json(data / PLAN, plan)

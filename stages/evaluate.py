@@ -88,8 +88,8 @@ def main(
         write_table(folder / "predictions.parquet", predictions, PREDICTIONS)
         counts = summarize(len(predictions), len(predictions), REJECTED.empty_table())
         told = {"constants": asdict(constants), "temperatures": temperatures, "metrics": measured}
-        told["bundle"] = digest(bundle / CARD)  # which the report speaks of
-        write_json(folder / "summary.json", {**counts, **told})
+        judged = {"bundle": digest(bundle / CARD)}  # the report says nothing of another one
+        write_json(folder / "summary.json", {**counts, **judged, **told})
     # Groups would make `dvc metrics show` hundreds of columns wide; the report and the model card have them.
     write_json(metrics, {name: value for name, value in measured.items() if name not in BY_GROUP})
     _write_plots(plots, predictions)

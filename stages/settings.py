@@ -72,7 +72,20 @@ def check(dataset: str, recipe: str) -> Recipe:
     closed(TOP)
     closed([*OF_A_DATASET, "gates"], "datasets", dataset)
     closed(NAMES, "datasets", dataset, "gates")
-    return read_settings(Recipe, "recipes", recipe)
+    found = read_settings(Recipe, "recipes", recipe)
+    require_scaling(found, recipe)
+    return found
+
+
+def require_scaling(recipe: Recipe, name: str) -> None:
+    """Refuse pictures scaled otherwise than a network's weights want them, which would only train badly."""
+    for entry in recipe.networks:
+        given, wanted = recipe.of(entry).scaling, networks.scaling(entry.network)
+        if wanted and given != wanted:
+            raise SettingsError(
+                f"{PARAMS}: recipes.{name}: scaling = {given!r} for {entry.network}; allowed: {wanted} "
+                "(of one network among others: its own.scaling)"
+            )
 
 
 def closed(allowed: Collection[str], *keys: str) -> None:

@@ -26,8 +26,8 @@ from faceline.files import atomic_directory, atomic_file, sha256_file
 from faceline.gates.passes import require_pass
 from faceline.learning.card import Constants, DecodeSettings, Shards
 from faceline.learning.devices import HardwareSettings
-from faceline.learning.oversampling import Smote, require_neighbours
 from faceline.learning.recipe import Recipe
+from faceline.learning.weighting import require_labels
 from faceline.params import chosen, parse_settings, read_settings, section
 
 INGEST = ("max_pixels", "min_side")  # the settings of ingest that serving needs
@@ -44,19 +44,6 @@ def constants(counts: Mapping[str, Mapping[str, int]]) -> Constants:
         gender=most["gender"],
         race=most["race"],
     )
-
-
-def require_labels(recipe: Recipe, name: str, counts: Mapping[str, Mapping[str, int]]) -> None:
-    """Refuse a target that no row of train is labelled with: its head would learn nothing, and answer all the same.
-
-    Nor can a code be oversampled that hardly any row has.
-    """
-    for target in recipe.targets:
-        if not counts[target].keys() - {"unknown"}:
-            raise SettingsError(f"recipes.{name} learns {target}, which no row of train has; choose a recipe without")
-    for target, learner in ((t, found) for entry in recipe.networks for t, found in entry.refit.learners.items()):
-        if isinstance(learner, Smote):
-            require_neighbours(learner, target, counts[target])
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -25,12 +25,13 @@ from stages import train
 from tests.builders import table
 from tests.imports import ROOT
 from tests.toy_bundle import write_toy_bundle
-from tests.toys import RECIPE, ROWS, SIDE, recipe, rows, write_shards
+from tests.toys import RECIPE, ROWS, SIDE, network, recipe, rows, write_shards
 
 # Keras 3.15 converts variables the old way when it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 PLAN = Path("data") / crossvalidate.PLAN
 REVIEWED = "toy/0-0"
+SMOTE = {"learner": "smote", "k_neighbors": 7}  # enough rows of each race for it, but not in a fold
 
 
 class KilledError(Exception):
@@ -195,6 +196,10 @@ def check_results(folder: Path) -> None:
             "recipes.two.distill: the teacher may have seen the pictures of any fold",
         ),
         ({"recipes": {"two": {**RECIPE, "start": "bundle"}}}, "bundle/card.json is missing"),
+        (
+            {"recipes": {"two": {**RECIPE, "networks": [{**network(), "refit": {"race": SMOTE}}]}}},
+            "without fold 0: smote.k_neighbors is 7, but train has",
+        ),
         ({"suspects": {"age_error": -1, "most": 5}}, "suspects.age_error = -1: input should be greater than 0"),
     ],
 )

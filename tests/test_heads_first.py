@@ -6,12 +6,15 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from faceline.datasets.records import ShardSettings
 from faceline.errors import SettingsError
 from faceline.learning import heads_first, refit, training
+from faceline.learning.devices import Hardware
 from faceline.learning.inputs import Subset
 from faceline.learning.recipe import Recipe
+from faceline.learning.workers import Workers
 from tests.toys import RECIPE, network, recipe, write_shards
 
 SETTINGS = ShardSettings(formats=("tfrecord",), rows=20, seed=1)
@@ -88,6 +91,15 @@ def test_a_training_goes_on_without_them_and_ends_the_same(shards: Path, tmp_pat
     assert again[0].endswith(": trained before, up to epoch 1/2")
     for one, other in zip(whole[0].model.get_weights(), resumed[0].model.get_weights(), strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_of_several_machines_the_chief_alone_learns_them(shards: Path, tmp_path: Path, index: int) -> None:
+    workers = Workers(index, 2, add=tf.identity)  # the other one adds nothing
+    hardware = Hardware(tf.distribute.get_strategy(), "float32", False, "", workers)
+    said: list[str] = []
+    training.train(settings(epochs=1, deterministic=False), shards, tmp_path, said.append, hardware)
+    assert any("learned first" in line for line in said) is (index == 0)
 
 
 def test_a_network_that_pools_nothing_is_refused(shards: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from faceline.datasets.records import ShardSettings, read_rows
-from faceline.errors import SettingsError
+from faceline.errors import SettingsError, WeightsError
 from faceline.export.answers import predictor_graph
 from faceline.learning import training
 from faceline.learning.answering import CropPredictor, load_network
@@ -45,6 +45,26 @@ def test_each_is_trained_as_alone_with_its_own_settings(shards: Path, tmp_path: 
     alone = recipe(networks=[network("gender")], **OWN)
     (same,) = training.train(alone, shards, tmp_path / "alone", lambda line: None)
     assert all(map(np.array_equal, second.model.get_weights(), same.model.get_weights()))
+
+
+@pytest.mark.parametrize(
+    ("later", "told"),
+    [
+        ({"network": "system_d", "own": {"input_size": 16}}, "input_size = 16 does not suit system_d"),
+        ({"network": "system_d", "own": {"heads_first": {"epochs": 1}}}, "heads_first: the network pools no maps"),
+        ({"network": "resnet34", "arguments": {"weights": "cut.pt"}}, "cut.pt"),
+    ],
+)
+def test_what_a_later_network_lacks_is_told_before_the_first_one_trains(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: dict[str, Any], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("cut.pt").write_bytes(b"PK")
+    networks = [network("age", "gender"), {"targets": {"gender": {"loss": "crossentropy"}}, **later}]
+    said: list[str] = []
+    with pytest.raises((SettingsError, WeightsError), match=told):
+        training.train(recipe(networks=networks), shards, tmp_path / "store", said.append)
+    assert said == []
 
 
 def prepared(crops: np.ndarray, number: int) -> tf.Tensor:

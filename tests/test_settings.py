@@ -132,6 +132,16 @@ def test_a_file_of_weights_is_asked_for_before_any_work_and_counts_by_its_conten
             [{"network": "vgg99", "targets": {}}],
             "no such network; allowed: backbone, compact",
         ),
+        (
+            "recipes.compact.networks",
+            [{"network": "facenet", "targets": {"age": {"loss": "mse"}}}],
+            "recipes.compact: scaling = 'symmetric' for facenet; allowed: whitened",
+        ),
+        (
+            "recipes.compact.networks",
+            [{"network": "resnet34", "targets": {"age": {"loss": "mse"}}, "own": {"scaling": "whitened"}}],
+            "recipes.compact: scaling = 'whitened' for resnet34; allowed: symmetric",
+        ),
         ("hardware.strategy", "cluster", "hardware.strategy = 'cluster'"),
         ("hardware.xla", "maybe", "hardware.xla"),
         ("recipes.compact.start", "models/other", "models/other/card.json is missing"),

@@ -20,8 +20,9 @@ from faceline.learning.card import FORMULAS, Input, read_card
 from faceline.learning.inputs import Subset
 from faceline.learning.pixels import prepare
 from faceline.learning.recipe import Augmentation, Recipe, Scaling
+from faceline.learning.weighting import require_labels
 from faceline.params import section
-from stages.train import main, require_labels
+from stages.train import main
 from tests.toys import RECIPE, ROWS, SIDE, network, recipe, write_shards
 
 # Keras 3.15 converts variables the old way when it saves a network.
@@ -199,6 +200,8 @@ def test_a_target_without_labels_is_refused() -> None:
     require_labels(recipe(), "toy", counts)  # age and gender
     with pytest.raises(SettingsError, match=r"recipes.toy learns race, which no row of train has"):
         require_labels(recipe(networks=[network()]), "toy", counts)
+    with pytest.raises(SettingsError, match=r"recipes.toy.sampling.by = 'race', which no row of train has"):
+        require_labels(recipe(sampling={"by": "race"}), "toy", counts)
 
 
 def test_a_missing_label_has_no_weight(shards: Path) -> None:

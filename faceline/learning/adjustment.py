@@ -3,7 +3,8 @@
 A head learned by cross-entropy answers in proportion to how frequent a class was in training. With each bias lowered
 by τ times the logarithm of its class's share of the rows, it answers in proportion to p(y | x) / p(y)^τ: Menon et al.
 2021, https://arxiv.org/abs/2007.07314, its post-hoc form. Right answers move from frequent classes to rare ones; at
-τ = 1 all classes count alike. One year has few rows more than the next by chance, so the shares of ages are smoothed.
+τ = 1 all classes count alike, unless weights in the loss or sampling evened them out before. One year has few rows more
+than the next by chance, so the shares of ages are smoothed.
 """
 
 import keras

@@ -36,8 +36,7 @@ def learn_heads(
     if settings is None:
         return
     begun = time.monotonic()
-    pooled = _pooled(model, entry.name)
-    require_memory(f"{entry.name}: heads_first", train.rows, pooled.shape[-1])
+    pooled = require_pooled(model, entry, train)
     features, labels = extract(keras.Model(model.input, pooled), recipe, train, entry.targets.names)
     known = {target: ~np.isnan(values) for target, values in labels.items()}
     chosen = {target: getattr(entry.targets, target) for target in labels}
@@ -81,9 +80,15 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no typ
         self._order = self._random.permutation(len(self._features))
 
 
-def _pooled(model: keras.Model, name: str) -> keras.KerasTensor:
-    """The features (batch, n) of the last layer that pools whole maps."""
+def require_pooled(model: keras.Model, entry: NetworkSettings, train: Subset) -> keras.KerasTensor:
+    """The features (batch, n) of the last layer that pools whole maps.
+
+    Raises:
+        SettingsError: there is no such layer, or its features of all rows would not fit into memory.
+    """
     found = [layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)]
     if not found:
-        raise SettingsError(f"{name}: heads_first: the network pools no maps; it is for networks that do")
-    return found[-1].output
+        raise SettingsError(f"{entry.name}: heads_first: the network pools no maps; it is for networks that do")
+    pooled = found[-1].output
+    require_memory(f"{entry.name}: heads_first", train.rows, pooled.shape[-1])
+    return pooled

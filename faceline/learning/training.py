@@ -69,12 +69,15 @@ def train(recipe: Recipe, shards: Path, store: Path, say: Say, hardware: Hardwar
     Raises:
         SourceError: the shards hold no rows to train on or to validate with, or the recipe's teacher cannot be used.
         SettingsError: a batch is larger than the set, or the bundle to start from or `heads_first` does not fit.
+        WeightsError: a file of pretrained weights cannot be used.
         TrainingError: a loss is no number any more, or another worker has stopped.
     """
     hardware = hardware or devices.choose(HardwareSettings(), recipe)
     subsets = (Subset.of(shards, "train"), Subset.of(shards, "val"))
     if recipe.deterministic:
         tf.config.experimental.enable_op_determinism()
+    for later in recipe.all_members[1 : len(recipe.networks)]:
+        _require_fit(later, recipe, subsets[0])
     teacher = teaching.teacher_of(recipe, shards, store, say)
     lessons = Lessons(teacher, recipe.distill) if teacher and recipe.distill else None
     with hardware.workers.together():
@@ -139,6 +142,17 @@ def compile_network(
     model.optimizer.build(model.trainable_variables)
 
 
+def _require_fit(member: Member, recipe: Recipe, learning: Subset) -> None:
+    """Refuse a network before those before it have trained for hours: it is built, and given what it starts from."""
+    _, entry, _ = member
+    alone = recipe.of(entry)
+    model = normalization.fused(build(entry, alone))
+    refit.require_room(model, entry, learning.rows)
+    _initialize(model, member, alone)
+    if alone.heads_first:
+        heads_first.require_pooled(model, entry, learning)
+
+
 def _train_one(
     member: Member,
     recipe: Recipe,
@@ -172,7 +186,8 @@ def _train_one(
         else:
             if said:
                 tell(said)
-            heads_first.learn_heads(model, entry, recipe, learning, tell)
+            if workers.chief:  # whose network the others are given
+                heads_first.learn_heads(model, entry, recipe, learning, tell)
         workers.begin(model, progress)
     judged = inputs.judging(judging, recipe, names)
     judged = judged.map(mixup.unmixed) if recipe.augmentation.mixup else judged

@@ -1,4 +1,4 @@
-"""Imbalance: how much a row counts in a loss, and how often it is drawn, by how frequent its label is in training.
+"""Labels of training rows: whether a recipe can learn from them, how much each counts, and how often it is drawn.
 
 Counts of labels come from the manifest of the shards, by code as text; rows whose label is unknown are "unknown".
 """
@@ -9,12 +9,31 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from faceline.datasets.labels import AGE_BINS, RACES
-from faceline.errors import SourceError
-from faceline.learning.recipe import Sampling
+from faceline.errors import SettingsError, SourceError
+from faceline.learning.oversampling import Smote, require_neighbours
+from faceline.learning.recipe import Recipe, Sampling
 from faceline.learning.targets import Age, Head, Race
 
 Counts = Mapping[str, Mapping[str, int]]  # of rows, by target and label
 CLASSES = {"age": AGE_BINS, "race": len(RACES)}
+
+
+def require_labels(recipe: Recipe, name: str, counts: Counts) -> None:
+    """Refuse a target that no row of train is labelled with: its head would learn nothing, and answer all the same.
+
+    Nor can a code be oversampled that hardly any row has, nor rows be drawn by labels that none has.
+
+    Raises:
+        SettingsError: the recipe called `name` cannot learn from such rows.
+    """
+    for target in recipe.targets:
+        if not counts[target].keys() - {"unknown"}:
+            raise SettingsError(f"recipes.{name} learns {target}, which no row of train has; choose a recipe without")
+    if (by := recipe.sampling.by) != "none" and not counts[by].keys() - {"unknown"}:
+        raise SettingsError(f"recipes.{name}.sampling.by = {by!r}, which no row of train has; choose another, or none")
+    for target, learner in ((t, found) for entry in recipe.networks for t, found in entry.refit.learners.items()):
+        if isinstance(learner, Smote):
+            require_neighbours(learner, target, counts[target])
 
 
 def label_weights(head: Head, counts: Counts) -> np.ndarray | None:

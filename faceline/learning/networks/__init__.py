@@ -6,6 +6,7 @@ A module `<name>.py` here is an architecture that a recipe can choose. It has
     TARGETS                         the targets that it can learn
     def build(image, targets, arguments) -> {target: features}
     def initialize(model, arguments) -> str   (optional)
+    SCALING                         (optional) how pictures must be scaled for its pretrained weights
 
 `build` takes a symbolic image (batch, side, side, channels), scaled as the recipe says, and gives what the head of each
 target starts from, (batch, n). `initialize` puts pretrained weights into a model that holds what `build` built, before
@@ -29,6 +30,8 @@ from faceline.params import Settings
 if TYPE_CHECKING:
     import keras
 
+    from faceline.learning.recipe import Scaling
+
 
 class Network(Protocol):
     """What a module of this package offers."""
@@ -47,6 +50,11 @@ def initialize(name: str, model: "keras.Model", arguments: Settings) -> str | No
     """Give a model of the architecture called `name` its pretrained weights; what they are, None where it has none."""
     found = getattr(importlib.import_module(f"{__name__}.{name}"), "initialize", None)
     return None if found is None else cast(str, found(model, arguments))
+
+
+def scaling(name: str) -> "Scaling | None":
+    """How the architecture called `name` takes pictures; None where any scaling will do."""
+    return cast("Scaling | None", getattr(load(name), "SCALING", None))
 
 
 def names() -> tuple[str, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import keras
 
 TARGETS = ("age", "gender", "race")
+SCALING = "symmetric"  # which `prepared` turns into what the weights were trained on
 ENDINGS = (".h5", ".keras")  # of files of weights, .weights.h5 among them
 
 

