@@ -72,6 +72,8 @@ def check(dataset: str, recipe: str) -> Recipe:
     closed(TOP)
     closed([*OF_A_DATASET, "gates"], "datasets", dataset)
     closed(NAMES, "datasets", dataset, "gates")
+    if "recipes" in section("datasets", dataset, "gates", "evaluate"):
+        closed(section("recipes"), "datasets", dataset, "gates", "evaluate", "recipes")
     found = read_settings(Recipe, "recipes", recipe)
     require_scaling(found, recipe)
     return found

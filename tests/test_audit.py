@@ -254,7 +254,7 @@ def test_pictures_lie_beside_the_csv_unless_told_otherwise() -> None:
         ("circle", "unreadable_file"),
         ("a\0b", "unreadable_file"),
         ("x" * 5000, "unreadable_file"),
-        ("", "not_a_file"),
+        ("", "missing_file"),
         ("pipe", "not_a_file"),
         ("inside", "not_a_file"),
         ("none.png", "missing_file"),
@@ -508,6 +508,15 @@ def test_the_table_that_is_read_is_not_written_over(monkeypatch: pytest.MonkeyPa
     result = CliRunner().invoke(cli.main, ["audit", "audit.csv", "--bundle", "bundle", "--output", "."])
     assert result.exit_code == 2 and "is what the audit would write" in result.stderr
     assert Path("audit.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["index.html", "audit.csv", "summary.json"])
+def test_what_no_audit_has_written_is_not_written_over(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    Path("out").mkdir()
+    Path("out", name).write_text("somebody's own")
+    result = run(monkeypatch)
+    assert result.exit_code == 2 and f"out/{name} is of no audit; choose another --output" in result.stderr
+    assert Path("out", name).read_text() == "somebody's own"
 
 
 def test_an_output_that_cannot_be_written_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

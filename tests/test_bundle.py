@@ -190,8 +190,8 @@ def test_a_card_of_another_version_is_refused(bundle: Path, changes: dict[str, o
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"arguments": {"width": 2, "x": 1}}, "card.json: compact.arguments.x is not a setting"),
-        ({"own": {"epochs": 0}}, "card.json: compact.own.epochs = 0"),
+        ({"arguments": {"width": 2, "x": 1}}, "card.json: networks.compact.arguments.x is not a setting"),
+        ({"own": {"epochs": 0}}, "card.json: networks.compact.own.epochs = 0"),
     ],
 )
 def test_a_network_s_settings_of_another_version_are_told_of_the_card(

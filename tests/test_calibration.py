@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faceline.datasets.records import ShardSettings
+from faceline.datasets.records import ShardSettings, read_rows
 from faceline.learning.answering import answers_of
 from faceline.learning.calibration import (
     HOTTEST,
@@ -15,11 +15,13 @@ from faceline.learning.calibration import (
     fit_temperature,
     validate,
 )
+from faceline.learning.card import Input
 from faceline.learning.heads import years
+from faceline.learning.pixels import prepare
 from faceline.learning.recipe import Recipe
 from faceline.learning.training import Trained, build
 from faceline.probabilities import binary, log_loss, tempered, untempered
-from tests.toys import ROWS, network, recipe, write_shards
+from tests.toys import ROWS, network, pixels, recipe, write_shards
 
 BINS = np.arange(117)
 
@@ -145,6 +147,20 @@ def test_all_networks_are_validated_as_they_will_answer(shards: Path) -> None:
     assert wide is not None and narrow is not None
     assert wide.coverage == 0.9 and narrow.coverage == 0.5
     assert narrow.half_width < wide.half_width
+
+
+def test_rows_without_a_label_are_left_out(shards: Path) -> None:
+    """Every third row of the toy shards has no race."""
+    settings = recipe(networks=[network("race")])
+    (trained,) = untrained(settings)
+    rows = list(read_rows(shards, "val"))
+    outputs = trained.model(prepare(np.stack([pixels(row) for row in rows]), Input.of(settings)))["race"].numpy()
+    known = np.array([row["race"] is not None for row in rows])
+    races = np.array([row["race"] for row in rows if row["race"] is not None])
+    assert 0 < len(races) < len(rows)
+    found = validate([trained], settings, shards)
+    assert found.temperatures["race"] == pytest.approx(fit_temperature(outputs[known], races), rel=1e-3)
+    assert found.metrics["race"]["accuracy"] == pytest.approx((outputs[known].argmax(axis=1) == races).mean())
 
 
 def test_the_card_keeps_the_scores_of_the_validation_rows(shards: Path) -> None:

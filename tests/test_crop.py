@@ -48,6 +48,17 @@ def test_a_square_box_is_taken_as_it_is() -> None:
     np.testing.assert_array_equal(crop, picture[20:52, 10:42])
 
 
+def test_a_larger_box_is_resized_by_the_same_filter_for_ever() -> None:
+    """A committed bundle was trained on such pixels: another filter would serve it others."""
+    y, x = np.mgrid[:120, :120]
+    picture = np.dstack([(x * 7 + y * 3) % 256, x * x // 9 % 256, (x // 10 + y // 10) % 2 * 255]).astype(np.uint8)
+    crop = crop_face(picture, Face(10, 10, 100, 100, 1.0), settings())
+    pixels = [[111, 13, 0], [73, 198, 255], [38, 94, 0], [127, 210, 253]]
+    pixels += [[202, 13, 255], [167, 198, 0], [130, 94, 255], [93, 210, 0]]
+    assert np.abs(crop[:20:10, ::10].reshape(-1, 3).astype(int) - pixels).max() <= 1
+    assert crop.mean(axis=(0, 1)) == pytest.approx([128.10, 112.28, 127.5], abs=0.1)
+
+
 @pytest.mark.parametrize("fill", ["white", "picture"])
 def test_a_long_thin_picture_takes_no_square_of_its_length(fill: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[int, int]] = []

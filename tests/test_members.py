@@ -116,6 +116,8 @@ def test_each_network_of_an_ensemble_goes_on_from_its_own(tmp_path: Path) -> Non
     assert said == [f"starts from {bundle}/compact-{name}.keras" for name in names]
 
 
-def test_an_ensemble_has_a_member_at_least() -> None:
+def test_an_ensemble_has_a_member_at_least_and_a_seed_for_each() -> None:
+    with pytest.raises(SettingsError, match="seed 4294967295 is too high for 2 members"):
+        recipe(seed=2**32 - 1, members=2)
     with pytest.raises(SettingsError, match=r"members = 0.*greater than or equal to 1"):
         recipe(members=0)

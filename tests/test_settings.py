@@ -144,6 +144,12 @@ def test_a_file_of_weights_is_asked_for_before_any_work_and_counts_by_its_conten
         ),
         ("hardware.strategy", "cluster", "hardware.strategy = 'cluster'"),
         ("hardware.xla", "maybe", "hardware.xla"),
+        ("recipes.compact.seed", -1, "recipes.compact.seed = -1"),
+        (
+            "datasets.sample.gates.evaluate.recipes",
+            {"nosuch": {}},
+            "datasets.sample.gates.evaluate.recipes.nosuch is not a setting; allowed: compact",
+        ),
         ("recipes.compact.start", "models/other", "models/other/card.json is missing"),
         ("sample.faces", -1, "sample.faces = -1"),
         ("shard.formats", ["csv"], "shard.formats.0 = 'csv'"),

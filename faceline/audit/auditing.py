@@ -107,6 +107,9 @@ def _require_apart(settings: AuditSettings) -> None:
         )
     if settings.profiles.resolve() in {settings.output.resolve() / name for name in (TABLE, PAGE, SUMMARY, JOURNAL)}:
         raise SourceError(f"{settings.profiles} is what the audit would write; choose another --output")
+    foreign = [name for name in (TABLE, PAGE, SUMMARY) if (settings.output / name).exists()]
+    if foreign and not (settings.output / JOURNAL).exists():
+        raise SourceError(f"{settings.output / foreign[0]} is of no audit; choose another --output")
 
 
 def _key(settings: AuditSettings, profiles: Profiles) -> str:

@@ -20,6 +20,8 @@ def read_picture(folder: Path, name: str, *, follow_links: bool = False) -> byte
     Raises:
         PictureError: `outside_folder`, `missing_file`, `unreadable_file`, `not_a_file` or `too_many_bytes`.
     """
+    if not name:
+        raise PictureError("missing_file", "no picture is named")
     path = PurePath(name)
     if path.is_absolute() or ".." in path.parts:
         raise PictureError("outside_folder", "an absolute path, or one with '..'; allowed: a path inside the folder")

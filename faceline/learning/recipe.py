@@ -68,7 +68,7 @@ class NetworkSettings(Settings):
     def parsed_arguments(self) -> Settings:
         """The arguments as the architecture's own settings class."""
         model = networks.load(self.network).Arguments
-        return parse_settings(model, self.arguments, f"{self.network}.arguments")
+        return parse_settings(model, self.arguments, f"networks.{self.network}.arguments")
 
     @field_validator("network")
     @classmethod
@@ -257,7 +257,7 @@ class Recipe(Settings):
     distill: Distill | None = None
     serving: Serving = Serving()
     shuffle_buffer: Annotated[int, Field(ge=1)] = 2000  # encoded pictures held for mixing
-    seed: int
+    seed: Annotated[int, Field(ge=0, lt=2**32)]  # of the first of `members`; each further one's is one higher
     deterministic: bool = False  # the same shards and recipe give the same weights; slower
     precision: Precision = "float32"  # auto: bfloat16 where the hardware has it, float16 on GPUs before that
 
@@ -293,7 +293,7 @@ class Recipe(Settings):
         alone = self.model_copy(update={"networks": (entry.model_copy(update={"own": {}}),), "members": 1})
         if not entry.own:
             return alone
-        return parse_settings(Recipe, {**alone.model_dump(), **entry.own}, f"{entry.network}.own")
+        return parse_settings(Recipe, {**alone.model_dump(), **entry.own}, f"networks.{entry.network}.own")
 
     def head(self, target: str) -> Head:
         """The head of one of `targets`, of the first network that has it."""
@@ -322,6 +322,12 @@ class Recipe(Settings):
                 f"the networks of age answer together, so the kind of their answers must be one, not {told}"
             )
         return entries
+
+    @model_validator(mode="after")
+    def _every_member_has_a_seed(self) -> Self:
+        if self.seed + self.members > 2**32:
+            raise ValueError(f"seed {self.seed} is too high for {self.members} members; their last must be below 2^32")
+        return self
 
     @model_validator(mode="after")
     def _own_settings_are_allowed(self) -> Self:
