@@ -39,6 +39,7 @@ def describe(assignment: pd.DataFrame, kept: pd.DataFrame, settings: SplitSettin
     return {
         "seed": settings.seed,
         "fractions": settings.fractions.model_dump(),
+        "folds": settings.folds,
         "subsets": {subset: int((assignment["subset"] == subset).sum()) for subset in SUBSETS},
         "groups": len(sizes),
         "largest_group": int(sizes.max()) if len(sizes) else 0,

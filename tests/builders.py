@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 
 from faceline.datasets.labels import GENDERS, RACES
 from faceline.datasets.records import MANIFEST, WRITERS
+from faceline.datasets.sources.measuring import Measured, Measurer
+from faceline.datasets.sources.source import Labels, Sample
 from faceline.datasets.summary import summarize
 from faceline.datasets.tables import (
     ASSIGNMENT,
@@ -27,10 +29,10 @@ from faceline.datasets.tables import (
     PREDICTIONS,
     REJECTED,
     SUBSETS,
-    THUMBNAIL,
 )
 from faceline.evaluation.metrics import Constants, coverage, evaluate
-from faceline.faces.decoding import encode_png
+from faceline.faces.decoding import decode, encode_png
+from faceline.faces.quality import measure
 from faceline.files import read_table, sha256_file, write_json, write_table
 
 PICTURES = 60
@@ -38,8 +40,14 @@ SIDE = 16  # pixels of a crop
 UNREADABLE, YOUNG, OVERRIDDEN, CORRECTED = "sample/unreadable.jpg", 3, 2, 1
 NO_FACE, TWO_FACES, FAILED = 4, 5, 6  # by index, as above
 FRACTIONS = {"train": 0.5, "val": 0.25, "test": 0.25}
+FOLDS = 5
 CONSTANTS = {"age_median": 45.0, "gender_majority": 1, "race_majority": 0}
-INTEGERS = {pa.int8(): pd.Int8Dtype(), pa.int16(): pd.Int16Dtype(), pa.int32(): pd.Int32Dtype()}
+INTEGERS = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class World:
     """The folders of all stages under one root, and the pictures in them."""
 
     root: Path
-    pictures: pd.DataFrame  # image_id, path, bytes, age, gender, race
+    pictures: pd.DataFrame  # image_id, path, bytes, what ingest measures, age, gender, race
 
     def __truediv__(self, name: str) -> Path:
         return self.root / name
@@ -102,7 +110,7 @@ def table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 def ingest(made: World) -> None:
-    rows = made.pictures.assign(width=SIDE, height=SIDE, phash=range(PICTURES), thumbnail=bytes(THUMBNAIL**2))
+    rows = made.pictures
     unreadable = pd.DataFrame({"path": [UNREADABLE], "reason": "empty_file", "detail": "0 bytes"})
     changes = {"path": [made.path(OVERRIDDEN), made.path(CORRECTED)], "action": ["reject", "set"], "age": [None, 30]}
     _write(made / "ingest/labels.parquet", rows, LABELS)
@@ -114,7 +122,7 @@ def ingest(made: World) -> None:
 
 
 def clean(made: World, kept: pd.DataFrame) -> None:
-    kept = kept.assign(width=SIDE, height=SIDE, phash=kept.index, thumbnail=bytes(THUMBNAIL**2))
+    kept = kept.copy()
     kept.loc[CORRECTED, "age"] = 30
     dropped = made.pictures.loc[[OVERRIDDEN, YOUNG]].assign(reason=["overridden", "age_below_minimum"], detail="")
     _write(made / "clean/kept.parquet", kept, KEPT)
@@ -138,7 +146,8 @@ def detect(made: World, kept: pd.DataFrame) -> None:
 
 
 def crop(made: World, kept: pd.DataFrame, cropped: pd.DataFrame) -> None:
-    rows = cropped.assign(png=cropped["bytes"], face_side=8, sharpness=50.0, brightness=100.0)
+    measured = [vars(measure(decode(data, max_pixels=SIDE**2), 8)) for data in cropped["bytes"]]
+    rows = cropped.assign(png=cropped["bytes"]).join(pd.DataFrame(measured, cropped.index))
     dropped = kept.loc[[NO_FACE, TWO_FACES, FAILED]]
     dropped = dropped.assign(reason=["no_face", "several_faces", "detector_failed"], detail="")
     _write(made / "crop/faces/part-00000.parquet", rows[:20], CROPS)
@@ -151,11 +160,13 @@ def split(made: World, cropped: pd.DataFrame) -> pd.DataFrame:
     rows = cropped[["image_id"]].reset_index(drop=True)
     rows["group"] = rows["image_id"].mask(rows.index == 1, rows["image_id"][0])
     rows["subset"] = np.array(["train", "train", "val", "test"])[rows.index % 4]
-    rows["fold"] = rows.index // 2 % 5
+    rows["fold"] = rows.index // 2 % FOLDS
     _write(made / "split/assignment.parquet", rows, ASSIGNMENT)
     means = {"age_mean": 45.0, "female_share": 0.5, "race_0_share": 0.2}
     labels = {"train": means, "val": means, "test": {**means, "age_mean": 46.0}}
-    summary = summarize(len(rows), len(rows), REJECTED.empty_table(), seed=1, fractions=FRACTIONS, labels=labels)
+    summary = summarize(
+        len(rows), len(rows), REJECTED.empty_table(), seed=1, fractions=FRACTIONS, folds=FOLDS, labels=labels
+    )
     write_json(made / "split/summary.json", summary)
     return rows
 
@@ -228,7 +239,10 @@ def _pictures() -> pd.DataFrame:
     labels = {"age": (20 + turn % 50).astype("Int16"), "gender": (turn // 2 % 2).astype("Int8"), "race": turn % 5}
     ids = [hashlib.sha256(each).hexdigest() for each in data]
     paths = [f"sample/{index:02d}.png" for index in turn]
-    return pd.DataFrame({"image_id": ids, "path": paths, "bytes": data, **labels}).astype({"race": "Int8"})
+    samples = [Sample(path, each, Labels()) for path, each in zip(paths, data, strict=True)]
+    measured = [each for each in Measurer(SIDE**2, 1, 1).measure_all(samples) if isinstance(each, Measured)]
+    measures = {name: [getattr(each, name) for each in measured] for name in ("width", "height", "phash", "thumbnail")}
+    return pd.DataFrame({"image_id": ids, "path": paths, "bytes": data, **measures, **labels}).astype({"race": "Int8"})
 
 
 def _write(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:

@@ -61,13 +61,12 @@ def test_a_bad_table_gets_a_report_and_no_pass(made: World) -> None:
     assert result.exit_code == 3
     assert "gate clean failed: 2 of" in result.output
     assert "kept.parquet: age: expected values to be between, min_value 9.0, max_value 99.0" in result.output
-    assert made.image_id(10) in result.output
     assert made.path(10) in result.output
     assert not (made / "gates/clean.pass").exists()
     report = read_json(made / "gates/clean.json")
     assert not report["success"]
     failed = [each for each in report["expectations"] if not each["success"]]
-    assert failed[0]["examples"] == [{"age": 100, "image_id": made.image_id(10)}]
+    assert failed[0]["examples"] == [{"age": 100, "path": made.path(10)}]
     assert failed[0]["share"] == pytest.approx(1 / 58, abs=1e-6)
     with pytest.raises(GateError, match="has not passed"):
         require_pass(made / "gates", "clean", made / "clean")

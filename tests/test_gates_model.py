@@ -175,6 +175,35 @@ def test_evaluate_names_every_impossible_answer(made: World) -> None:
     assert "age_mae" in found[("metrics", "gap")]  # the summary speaks of other predictions
 
 
+def test_an_interval_that_is_left_out_where_it_misses_is_named(made: World) -> None:
+    def leave_out(frame: pd.DataFrame) -> None:
+        frame.loc[[1, 2], ["age_low", "age_high"]] = None
+
+    spoil(made / "evaluate/predictions.parquet", leave_out)
+    summarize_predictions(made)
+    both = sorted([made.image_id(1), made.image_id(2)])
+    assert failures(judge(made, "evaluate")) == {
+        ("predictions.parquet", "age_low"): both,
+        ("predictions.parquet", "age_high"): both,
+    }
+
+
+def test_an_interval_wider_than_all_ages_is_named(made: World) -> None:
+    def widen(frame: pd.DataFrame) -> None:
+        frame.loc[1, ["age_low", "age_high"]] = [-1e9, 1e9]
+        frame.loc[2, ["age_low", "age_high"]] = [0, 232]
+
+    spoil(made / "evaluate/predictions.parquet", widen)
+    summarize_predictions(made)
+    assert failures(judge(made, "evaluate")) == {("predictions.parquet", "interval"): [made.image_id(1)]}
+
+
+def test_a_bundle_without_an_interval_passes(made: World) -> None:
+    spoil(made / "evaluate/predictions.parquet", lambda frame: frame.assign(age_low=None, age_high=None))
+    summarize_predictions(made)
+    assert judge(made, "evaluate").success
+
+
 def test_evaluate_recomputes_the_metrics(made: World) -> None:
     summary = read_json(made / "evaluate/summary.json")
     summary["metrics"]["gender"]["accuracy"] = 0.99

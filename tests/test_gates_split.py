@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from faceline.datasets.records import MANIFEST
 from faceline.datasets.tables import ASSIGNMENT
+from faceline.faces.decoding import encode_png
 from faceline.files import read_json, sha256_file, write_json, write_table
 from faceline.gates.split import accept
-from tests.builders import World, drop_column, shard, table
+from tests.builders import SIDE, World, drop_column, shard, table
 from tests.judging import LABELS, failures, inputs, judge
 
 
@@ -76,6 +78,22 @@ def test_split_bounds_groups_and_subsets(made: World) -> None:
         ("subsets", "rows"): ["test", "val"],
         ("subsets", "gap"): ["test", "train", "val"],
     }
+
+
+def test_every_fold_that_was_asked_for_is_there_and_no_other(made: World) -> None:
+    frame = assignment(made)
+    put(made, frame.assign(fold=frame["fold"].replace({1: 0, 4: 8})))
+    beyond = sorted(frame.loc[frame["fold"] == 4, "image_id"])
+    found = failures(judge(made, "split"))
+    assert found[("folds", "rows")] == [1, 4]
+    assert set(found[("assignment.parquet", "fold")]) <= set(beyond) and len(found) == 2
+
+
+def test_folds_that_were_not_asked_for_are_none(made: World) -> None:
+    summary = read_json(made / "split/summary.json")
+    del summary["folds"]
+    write_json(made / "split/summary.json", summary)
+    assert ("folds", None) in failures(judge(made, "split"))
 
 
 def test_split_compares_the_labels_of_subsets(good: World) -> None:
@@ -183,6 +201,47 @@ def test_shard_names_labels_that_are_no_codes_or_missing(made: World) -> None:
         ("shards", "race"): [made_ids(made, 6)],
         ("shards, labels", "age"): [made_ids(made, 8)],
     }
+
+
+def told(made: World, **changes: Any) -> None:
+    """Let the manifest of the shards say something else."""
+    manifest = {**read_json(made / "shards" / MANIFEST), **changes}
+    write_json(made / "shards" / MANIFEST, {name: value for name, value in manifest.items() if value is not None})
+
+
+@pytest.mark.parametrize("form", ["parquet", "tfrecord"])
+def test_shard_names_crops_without_bytes_or_of_another_size(made: World, form: str) -> None:
+    rows = shards(made)
+    rows.loc[5, "bytes"] = b""
+    rows.loc[6, "bytes"] = encode_png(np.zeros((8, 16, 3), np.uint8))
+    reshard(made, rows, (form,))
+    empty, small = made_ids(made, 5), made_ids(made, 6)
+    assert failures(judge(made, "shard")) == {
+        ("crops", "crop_bytes"): [empty],
+        ("crops", "crop_width"): [empty],
+        ("crops", "crop_height"): sorted([empty, small]),
+    }
+
+
+@pytest.mark.parametrize("form", ["parquet", "tfrecord"])
+def test_raw_crops_have_three_bytes_a_pixel(made: World, form: str) -> None:
+    rows = shards(made)
+    rows["bytes"] = [bytes(SIDE * SIDE * 3)] * len(rows)
+    reshard(made, rows, (form,))
+    told(made, pixels="raw")
+    assert judge(made, "shard").success
+    rows.loc[5, "bytes"] = bytes(SIDE * SIDE)
+    reshard(made, rows, (form,))
+    told(made, pixels="raw")
+    assert failures(judge(made, "shard")) == {("crops", "crop_bytes"): [made_ids(made, 5)]}
+
+
+@pytest.mark.parametrize(("name", "columns"), [("pixels", {"pixels"}), ("crop_size", {"side", "crop_width"})])
+def test_a_manifest_that_does_not_tell_what_crops_are_stops(made: World, name: str, columns: set[str]) -> None:
+    told(made, **{name: None})
+    found = failures(judge(made, "shard"))
+    assert {table for table, _ in found} == {"crops"}
+    assert columns <= {str(column) for _, column in found}
 
 
 def test_formats_that_differ_stop(made: World, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """The gates of ingest, clean, detect and crop: good tables pass, and each fault stops them and names its row."""
 
+import hashlib
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from faceline.files import read_json, write_json
+from faceline.gates.frames import png_sides, spread
 from tests.builders import FAILED, NO_FACE, TWO_FACES, UNREADABLE, World, drop_column, spoil
 from tests.judging import failures, judge
 
@@ -113,11 +115,61 @@ def test_ingest_names_every_fault(made: World) -> None:
         ("labels.parquet", "phash"): [made.path(17)],
         ("images", "image_id"): sorted([of(20), of(21), of(23)]),
         ("images", "bytes"): [of(21)],
+        ("pictures decoded again", "problem"): sorted([of(20), of(21)]),
+        ("labels beside pictures", "width"): [made.path(11)],
+        ("labels beside pictures", "height"): [made.path(16)],
         ("pictures of labels", "pictures"): sorted([of(22), of(23), "short"]),
         ("pictures of labels", "labelled"): [of(15)],
         ("rejected.parquet", "reason"): [UNREADABLE],
         ("summary.json", "said"): ["rejected.empty_file"],
     }
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("width", 15), ("height", 17), ("phash", lambda old: old ^ 7), ("thumbnail", lambda old: old[::-1])],
+)
+def test_ingest_measures_pictures_again(made: World, column: str, value: Any) -> None:
+    def labels(frame: pd.DataFrame) -> None:
+        put(frame, made, 10, column, value(made.pictures[column][10]) if callable(value) else value)
+
+    spoil(made / "ingest/labels.parquet", labels)
+    judged = {"phash": "phash_bits"}.get(column, column)
+    assert failures(judge(made, "ingest")) == {("labels beside pictures", judged): [made.path(10)]}
+
+
+def test_ingest_asks_for_every_thumbnail(made: World) -> None:
+    spoil(made / "ingest/labels.parquet", lambda frame: put(frame, made, 10, "thumbnail", None))
+    assert failures(judge(made, "ingest"))[("labels.parquet", "thumbnail")] == [made.path(10)]
+
+
+def test_ingest_names_a_picture_that_cannot_be_decoded(made: World) -> None:
+    cut = made.pictures["bytes"][20][:60]
+    named = hashlib.sha256(cut).hexdigest()
+
+    def rename(frame: pd.DataFrame) -> None:
+        if "bytes" in frame:
+            put(frame, made, 20, "bytes", cut)
+        put(frame, made, 20, "image_id", named)
+
+    for file in ("labels.parquet", "images/part-00000.parquet"):
+        spoil(made / "ingest" / file, rename)
+    verdict = judge(made, "ingest")
+    assert failures(verdict) == {("pictures decoded again", "problem"): [named]}
+    assert "truncated_picture" in verdict.failure()
+
+
+@pytest.mark.parametrize(
+    ("most", "places"), [(0, []), (1, [0]), (2, [0, 59]), (4, [0, 19, 39, 59]), (60, [*range(60)]), (99, [*range(60)])]
+)
+def test_rows_of_all_parts_are_chosen_evenly(good: World, most: int, places: list[int]) -> None:
+    assert sorted(spread(good / "ingest/images", most)) == places
+
+
+def test_sides_are_those_of_a_png_alone(good: World) -> None:
+    png = good.pictures["bytes"][0]
+    assert png_sides(png) == (16, 16)
+    assert png_sides(png[:18]) == png_sides(b"GIF89a") == png_sides(b"") == png_sides(None) == (0, 0)
 
 
 def test_ingest_bounds_the_table_as_a_whole(made: World) -> None:
@@ -150,16 +202,44 @@ def test_clean_names_every_fault(made: World) -> None:
     spoil(made / "clean/kept.parquet", kept)
     spoil(made / "clean/rejected.parquet", dropped)
     assert failures(judge(made, "clean")) == {
-        ("kept.parquet", "age"): [made.image_id(10)],
+        ("kept.parquet", "age"): [made.path(10)],
         ("path before and after", "before"): ["elsewhere"],
         ("path before and after", "after"): [made.path(12), made.path(13), made.path(14)],
-        ("kept beside labels", "image_id"): ["elsewhere"],
+        **{
+            ("kept beside labels", name): ["elsewhere"]
+            for name in ("image_id", "width", "height", "phash", "thumbnail")
+        },
         ("kept beside labels", "age"): ["elsewhere", made.path(1), made.path(10)],
         ("kept beside labels", "gender"): ["elsewhere", made.path(11)],
         ("kept beside labels", "race"): ["elsewhere"],
         ("rejected.parquet", "reason"): [made.path(14)],
         ("summary.json", "said"): ["kept", "rejected.Two reasons"],
     }
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("width", 15),
+        ("height", 17),
+        ("phash", lambda old: old ^ 1),
+        ("phash", None),
+        ("thumbnail", lambda old: old[::-1]),
+        ("subject", "someone"),
+    ],
+)
+def test_clean_alters_nothing_that_the_source_says(made: World, column: str, value: Any) -> None:
+    def kept(frame: pd.DataFrame) -> None:
+        put(frame, made, 10, column, value(made.pictures[column][10]) if callable(value) else value)
+
+    spoil(made / "clean/kept.parquet", kept)
+    assert failures(judge(made, "clean")) == {("kept beside labels", column): [made.path(10)]}
+
+
+def test_no_report_holds_a_thumbnail(made: World) -> None:
+    spoil(made / "clean/kept.parquet", lambda frame: frame.assign(thumbnail=made.pictures["thumbnail"][10]))
+    found = next(each for each in judge(made, "clean").findings if not each.success)
+    assert {len(example["thumbnail"]) for example in found.examples} == {64}
 
 
 def test_clean_bounds_the_share_of_rejected_rows(good: World) -> None:
@@ -185,12 +265,34 @@ def test_detect_names_every_fault(made: World) -> None:
         ("faces.parquet", "row"): sorted([of(14), of(NO_FACE)]),
         ("faces.parquet", "width"): [of(10)],
         ("faces.parquet", "score"): [of(11)],
+        ("boxes in their pictures", "shared_width"): [of(10)],
         ("pictures", "kept"): ["0" * 64],
         ("pictures", "rows"): sorted([of(FAILED), of(12), of(13)]),
         ("pictures", "counts"): sorted([of(FAILED), of(13)]),
         ("pictures", "faces"): [of(12)],
         ("pictures", "ordered"): sorted([of(TWO_FACES), of(FAILED), of(13)]),
     }
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "named"),
+    [
+        ("x", 16, "shared_width"),
+        ("x", -9, "shared_width"),
+        ("y", 16, "shared_height"),
+        ("y", -8, "shared_height"),
+        ("width", 33, "times_width"),
+        ("height", 33, "times_height"),
+    ],
+)
+def test_detect_holds_each_box_against_its_picture(made: World, column: str, value: int, named: str) -> None:
+    spoil(made / "detect/faces.parquet", lambda frame: put(frame, made, 10, column, value))
+    assert failures(judge(made, "detect")) == {("boxes in their pictures", named): [made.image_id(10)]}
+
+
+def test_detect_lets_a_box_reach_beyond_its_picture(made: World) -> None:
+    spoil(made / "detect/faces.parquet", lambda frame: put(frame, made, 10, ["x", "width"], [-8, 32]))
+    assert judge(made, "detect").success
 
 
 def test_detect_asks_for_no_landmarks(made: World) -> None:
@@ -226,10 +328,40 @@ def test_crop_names_every_fault(made: World) -> None:
         ("faces", "sharpness"): sorted([of(9), of(10)]),
         ("faces", "brightness"): [of(11)],
         ("faces", "face_side"): [of(12)],
+        ("crops measured again", "problem"): sorted([of(7), of(8)]),
+        ("crops measured again", "brightness_gap"): [of(11)],
         ("image_id before and after", "after"): sorted([of(13), of(14)]),
         ("rejected.parquet", "reason"): [of(TWO_FACES)],
         ("summary.json", "said"): ["rejected.several_faces"],
     }
+
+
+def test_crop_names_crops_that_are_not_those_of_their_pictures(made: World) -> None:
+    def swap(frame: pd.DataFrame) -> None:
+        put(frame, made, 7, "png", made.pictures["bytes"][8])
+        put(frame, made, 8, "png", made.pictures["bytes"][7])
+
+    spoil(made / "crop/faces/part-00000.parquet", swap)
+    swapped = sorted([made.image_id(7), made.image_id(8)])
+    assert failures(judge(made, "crop")) == {
+        ("crops measured again", "sharpness_gap"): swapped,
+        ("crops measured again", "brightness_gap"): swapped,
+    }
+
+
+def test_crop_names_a_crop_that_is_cut_off(made: World) -> None:
+    cut = made.pictures["bytes"][7][:60]
+    spoil(made / "crop/faces/part-00000.parquet", lambda frame: put(frame, made, 7, "png", cut))
+    verdict = judge(made, "crop")
+    assert failures(verdict) == {("crops measured again", "problem"): [made.image_id(7)]}
+    assert "truncated_picture" in verdict.failure()
+
+
+def test_one_crop_for_all_pictures_fails(made: World) -> None:
+    for part in (made / "crop/faces").iterdir():
+        spoil(part, lambda frame: frame.assign(png=made.pictures["bytes"][7]))
+    shares = {finding.column: finding.share for finding in judge(made, "crop").findings if not finding.success}
+    assert shares == {name: pytest.approx(54 / 55, abs=1e-6) for name in ("sharpness_gap", "brightness_gap")}
 
 
 def test_a_summary_that_does_not_add_up_fails(made: World) -> None:

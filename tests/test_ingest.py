@@ -191,6 +191,30 @@ def test_extra_labels_fill_what_the_source_lacks(tmp_path: Path) -> None:
     assert summary["lacks"] == []
 
 
+def test_a_subject_of_the_extra_labels_is_that_of_the_sources_own_manifest(tmp_path: Path) -> None:
+    utkface(tmp_path, {f"{name}.jpg": picture(number) for number, name in enumerate("ab")})
+    wiki(tmp_path, [picture(2)])
+    (tmp_path / "m.csv").write_text("path,age,gender,subject\na.jpg,30,1,Eve\nb.jpg,31,1,\n")
+    (tmp_path / "n.csv").write_text("path,age,gender\n00/7_1981-05-05_2000.jpg,19,1\n")
+    (tmp_path / "extra.csv").write_text("path,subject\nm/b.jpg,Eve\nn/00/7_1981-05-05_2000.jpg,Eve\n")
+    sources = [
+        {"reader": "manifest", "file": "m.csv", "pictures": "u.tar.gz", "prefix": "m"},
+        {"reader": "manifest", "file": "n.csv", "pictures": "w.zip", "prefix": "n"},
+    ]
+    output = run(tmp_path, settings(sources=sources, extra_labels="extra.csv"))
+    own, extra, other = read_table(output / "labels.parquet").column("subject").to_pylist()
+    assert own == extra is not None
+    assert other not in (own, None)  # the same name in another source is another person
+
+
+@pytest.mark.parametrize("columns", ["path,race", "path,subject"])
+def test_extra_labels_of_no_path_stop_before_any_work(columns: str, tmp_path: Path) -> None:
+    utkface(tmp_path, {"1_0_0_20170101000000001.jpg": picture(1)})
+    (tmp_path / "extra.csv").write_text(f"{columns}\n,1\n")
+    with pytest.raises(SourceError, match=r"extra\.csv, row 1: no path"):
+        run(tmp_path, settings(extra_labels="extra.csv"))
+
+
 def test_overrides_are_checked_and_written(tmp_path: Path) -> None:
     utkface(tmp_path, {"1_0_0_20170101000000001.jpg": picture(1)})
     empty = read_table(run(tmp_path, settings(), "without") / "overrides.parquet")
@@ -294,6 +318,29 @@ def test_the_stage_tells_of_paths_that_no_row_has(tmp_path: Path, monkeypatch: p
     (tmp_path / "extra.csv").write_text("path,race\n1.jpg,1\n")
     result = stage(tmp_path, monkeypatch, extra_labels="extra.csv")
     assert result.output.splitlines()[0] == "extra.csv: paths that no row has: 1, as '1.jpg'"
+
+
+def test_the_stage_tells_of_rejected_rows_where_nothing_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, named, twice = (f"{age}_0_0_20170101000000001.jpg" for age in (1, 2, 3))
+    bad = ("4_0_20170101000000001.jpg", "5_0_20170101000000001.jpg")
+    with tarfile.open(tmp_path / "u.tar.gz", "w:gz") as tar:
+        for number, name in enumerate((kept, named, twice, twice, *bad)):
+            member = tarfile.TarInfo(name)
+            data = b"" if name == named else picture(number)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    rows = [f"u/{name},set,9" for name in (kept, twice, bad[0])]  # the first of the two that are named twice is kept
+    rows += [f"u/{bad[1]},reject,", "u/gone.jpg,set,9"]
+    (tmp_path / "o.csv").write_text("\n".join(["path,action,age", *rows]))
+    (tmp_path / "extra.csv").write_text("path,race\n" + "".join(f"u/{name},1\n" for name in (kept, named, *bad)))
+    result = stage(tmp_path, monkeypatch, overrides="o.csv", extra_labels="extra.csv")
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[:3] == [
+        f"extra.csv: paths of rows that were rejected, where nothing is set: 3, as 'u/{named}'",
+        "o.csv: paths that no row has: 1, as 'u/gone.jpg'",
+        f"o.csv: paths of rows that were rejected, where nothing is set: 1, as 'u/{bad[0]}'",
+    ]
+    assert read_json(tmp_path / "data/ingest/summary.json")["unknown_paths"] == {"extra_labels": 0, "overrides": 1}
 
 
 def test_a_hostile_archive_ends_in_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

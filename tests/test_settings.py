@@ -144,6 +144,7 @@ def test_a_file_of_weights_is_asked_for_before_any_work_and_counts_by_its_conten
         ),
         ("hardware.strategy", "cluster", "hardware.strategy = 'cluster'"),
         ("hardware.xla", "maybe", "hardware.xla"),
+        ("datasets.sample.gates.evaluate.floors", {"race_accuracy": 4}, "gates.evaluate.floors.race_accuracy = 4"),
         ("recipes.compact.seed", -1, "recipes.compact.seed = -1"),
         (
             "datasets.sample.gates.evaluate.recipes",

@@ -153,16 +153,54 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     assert "damaged" in refusal(tmp_path / "x.gz")
 
 
+def bomb(path: Path, count: int) -> int:
+    """Write a .tar.gz or .zip of `count` members, 2 MiB in all that shrink to next to nothing; what it expands to."""
+    names, size = [f"{number}.jpg" for number in range(count)], 2**21 // count
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name in names:
+                packed.writestr(name, bytes(size))
+        return 2**21
+    tar_of(path, *(info(name, size) for name in names), mode="w:gz")
+    return 2**21 + 512 * count  # the headers count too
+
+
+@pytest.mark.parametrize("count", [1, 64])  # of 2 MiB, or of 32 KiB, none of which is too much
 @pytest.mark.parametrize("kind", ["tar.gz", "zip"])
-def test_an_archive_that_expands_too_far_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_expands_too_far_is_refused(
+    kind: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 2**16)
     path = tmp_path / f"bomb.{kind}"
-    if kind == "zip":
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-            packed.writestr("bomb.jpg", bytes(2**21))
-    else:
-        tar_of(path, info("bomb.jpg", 2**21), mode="w:gz")
+    bomb(path, count)
     assert "expands to" in refusal(path)
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip"])
+def test_an_archive_may_expand_to_a_hundred_times_its_size(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "ALWAYS_ALLOWED", 2**16)
+    path = tmp_path / f"bomb.{kind}"
+    size = -(-bomb(path, 64) // 100)  # the smallest that may expand so far
+    packed = path.read_bytes()
+    path.write_bytes(packed.ljust(size, b"\0"))  # zeros at the end are nothing, in both
+    assert len(list(members(path))) == 64
+    path.write_bytes(packed.ljust(size - 1, b"\0"))
+    assert f"allowed for its size: {100 * (size - 1)}" in refusal(path)
+
+
+def test_a_small_archive_may_expand_to_a_gibibyte(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    for more in (0, 1):
+        with zipfile.ZipFile(path, "w") as packed:
+            for name in ("a.jpg", "b.jpg"):
+                packed.writestr(name, b"x")
+                packed.filelist[-1].file_size = 2**29  # as its directory, written at the end, declares
+            packed.filelist[-1].file_size += more
+        if not more:
+            assert sum(member.size for member in members(path)) == 2**30
+    assert f"expands to {2**30 + 1} bytes or more; allowed for its size: {2**30}" in refusal(path)
 
 
 def test_a_large_member_is_not_read(tmp_path: Path) -> None:
@@ -170,6 +208,12 @@ def test_a_large_member_is_not_read(tmp_path: Path) -> None:
     with pytest.raises(PictureError) as caught:
         member.read(limit=99)
     assert caught.value.reason == "too_many_bytes"
+
+
+def test_a_picture_may_have_64_mebibytes() -> None:
+    assert archive.Member("a.jpg", 2**26, lambda: b"read").read() == b"read"
+    with pytest.raises(PictureError, match=f"{2**26 + 1} bytes, more than {2**26}"):
+        archive.Member("a.jpg", 2**26 + 1, lambda: b"read").read()
 
 
 def test_too_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

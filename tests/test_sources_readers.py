@@ -2,11 +2,12 @@
 
 import io
 import tarfile
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -290,10 +291,10 @@ def test_a_csv_without_the_columns_is_refused(tmp_path: Path) -> None:
 
 MANIFEST = {
     "path": ["a.jpg", "b.jpg", "c.jpg", "bad.jpg", "gone.jpg", "a.jpg"],
-    "age": ["30", "41.5", None, "x", "5", "6"],
+    "age": ["30", "41.5", None, "x", "5", "30"],
     "gender": ["female", "0", None, "1", "1", "1"],
-    "race": ["Black", "4", None, "1", "1", "1"],
-    "subject": ["Eve Somebody", "Eve Somebody", None, "x", "x", "x"],
+    "race": ["Black", "4", None, "1", "1", None],
+    "subject": ["Eve Somebody", "Eve Somebody", None, "x", "x", None],
     "name": ["Eve Somebody"] * 6,
 }
 
@@ -363,6 +364,66 @@ def test_paths_of_a_manifest_may_be_spelt_otherwise_than_those_of_the_archive(tm
     assert labels(found["p/pics/a.png"]).age == labels(found["p/pics/b.png"]).age == 30
     assert reason(found["p/#3"]) == "missing_file"
     assert len(found) == 3
+
+
+@pytest.mark.parametrize("top", ["", "Sélection/"])
+@pytest.mark.parametrize(("row_form", "file_form"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_names_match_whatever_their_unicode_normal_form(
+    row_form: Literal["NFC", "NFD"], file_form: Literal["NFC", "NFD"], top: str, tmp_path: Path
+) -> None:
+    rows = [unicodedata.normalize(row_form, name) for name in ("Zoë/a.png", "Zoë/é.png")]
+    files = [unicodedata.normalize(file_form, f"{top}{name}") for name in ("Zoë/a.png", "Zoë/é.png")]
+    found = items(tmp_path, manifest(tmp_path, rows, files))
+    assert {path: item.data.decode() for path, item in found.items() if isinstance(item, Sample)} == {
+        f"p/{row}": file for row, file in zip(rows, files, strict=True)
+    }
+    assert len(found) == 2
+
+
+def test_a_name_in_two_normal_forms_is_one_name(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD"))
+    found = items(tmp_path, manifest(tmp_path, [decomposed, composed], [composed, decomposed]))
+    assert labels(found[f"p/{decomposed}"]).age == 30
+    assert reason(found[f"p/{composed}"]) == "duplicate_path"  # the later row
+    assert reason(found[f"p/{decomposed}!"]) == "duplicate_path"  # the later picture
+    assert len(found) == 3
+
+
+def test_no_row_is_kept_where_rows_of_one_path_contradict(tmp_path: Path) -> None:
+    rows = ["b.png,30,1", "b.png,31,1", "a.png,,1", "c.png,30,", "a.png,30,1", "c.png,,1", "a.png,31,1", "gone.png,1,1"]
+    rows += ["d.png,30,1", "d.png,x,0", "gone.png,2,1"]
+    (tmp_path / "m.csv").write_text("\n".join(["path,age,gender", *rows]))
+    tar(tmp_path / "pictures.tar", {f"{name}.png": name.encode() for name in "abcd"})
+    setting = source("manifest", "m.csv", pictures="pictures.tar")
+    found = list(READERS["manifest"].read(setting, tmp_path, "salt").items)
+    told = sorted((item.path, item.reason, item.detail) for item in found if isinstance(item, Rejection))
+    a, b, gone = (f"rows {rows} name it and disagree about age" for rows in ("5 and 7", "1 and 2", "8 and 11"))
+    assert told == [
+        *[("p/a.png", "contradicting_duplicate", a)] * 3,
+        *[("p/b.png", "contradicting_duplicate", b)] * 2,
+        ("p/c.png", "duplicate_path", "row 6 repeats row 4"),  # what is unknown contradicts nothing
+        ("p/d.png", "duplicate_path", "row 10 repeats row 9"),  # nor does what cannot be read
+        ("p/gone.png", "contradicting_duplicate", gone),
+        ("p/gone.png", "missing_file", "pictures.tar does not hold it"),
+    ]
+    assert [item.path for item in found if isinstance(item, Sample)] == ["p/c.png", "p/d.png"]
+
+
+def test_two_subjects_of_one_path_contradict(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,age,gender,subject\na.png,30,1,Eve\na.png,30,1,Ada\n")
+    tar(tmp_path / "pictures.tar", {"a.png": b"picture"})
+    found = items(tmp_path, source("manifest", "m.csv", pictures="pictures.tar"))
+    assert [reason(item) for item in found.values()] == ["contradicting_duplicate"] * 2
+    assert "Eve" not in str(found)
+
+
+def test_imdb_wiki_keeps_no_row_where_rows_of_one_path_contradict(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [{"full_path": "a.jpg"}, {"full_path": "b.jpg"}, {"full_path": "a.jpg", "gender": 0.0}]
+    full = [{**ROW, **row} for row in rows]
+    tar(tmp_path / "wiki.tar", {"a.jpg": b"picture", "b.jpg": b"picture", "wiki.mat": mat_of(full)})
+    found = items(tmp_path, source("imdb_wiki", "wiki.tar"))
+    assert reason(found["p/a.jpg"]) == reason(found["p/a.jpg!"]) == "contradicting_duplicate"
+    assert labels(found["p/b.jpg"]).gender == Gender.MALE
 
 
 def test_a_manifest_without_the_columns_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
@@ -93,7 +94,8 @@ def ingest(
         output: an empty folder, for images/part-*.parquet, {labels,rejected,overrides}.parquet and summary.json.
         workers: threads that decode; they change nothing in the output.
         tick: called after each row.
-        tell: called with a line for people on each table of the dataset's own that has paths of no row.
+        tell: called with a line for people on each table of the dataset's own that has paths of no row, or labels for
+            rows that are rejected.
 
     Raises:
         SourceError: a source cannot be read; before any picture is, wherever that can be known.
@@ -103,19 +105,25 @@ def ingest(
     write_table(output / "overrides.parquet", overrides, OVERRIDES)
     measurer = Measurer(settings.max_pixels, settings.min_side, workers)
     unknown = {"extra_labels": set(extra.rows), "overrides": set(overrides.column("path").to_pylist())}
+    changes = overrides.filter(pc.field("action") == "set")
+    unset = {"extra_labels": set(extra.rows), "overrides": set(changes.column("path").to_pylist())}
     sources = []
     with _Tables(output, extra) as tables:
         for source, reading in zip(settings.sources, readings, strict=True):
             reasons: Counter[str] = Counter()
             for row in measurer.measure_all(reading.items):
-                reasons[tables.write(row)] += 1
-                for paths in unknown.values():
+                reason = tables.write(row)
+                reasons[reason] += 1
+                for paths in (*unknown.values(), *(unset.values() if reason == KEPT else ())):
                     paths.discard(row.path)
                 tick()
             sources.append(_report(source, reading, reasons, extra))
     for table, paths in unknown.items():
         if paths:
             tell(f"{getattr(settings, table)}: paths that no row has: {len(paths)}, as {min(paths)!r}")
+        if rejected := unset[table] - paths:
+            what = "paths of rows that were rejected, where nothing is set"
+            tell(f"{getattr(settings, table)}: {what}: {len(rejected)}, as {min(rejected)!r}")
     summary = summarize(
         sum(source["rows_in"] for source in sources),
         sum(source["kept"] for source in sources),

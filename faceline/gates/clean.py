@@ -15,6 +15,7 @@ from faceline.gates.frames import (
     facts,
     identified,
     read_frame,
+    read_labels,
     read_summary,
     rejected,
     shape,
@@ -22,8 +23,6 @@ from faceline.gates.frames import (
 )
 from faceline.gates.limits import LabelLimits, Range, Rows, Share
 from faceline.params import Settings
-
-KEYS = ["image_id", "path"]
 
 
 class Limits(Settings):
@@ -39,11 +38,11 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
     """Shapes, then the kept rows, their labels against the sources', then what was rejected."""
     yield from shape(inputs.table / "kept.parquet", KEPT)
     yield from shape(inputs.table / "rejected.parquet", REJECTED)
-    kept = read_frame(inputs.table / "kept.parquet", [*KEYS, *TARGETS])
-    dropped = read_frame(inputs.table / "rejected.parquet", [*KEYS, "reason"])
-    before = read_frame(inputs.beside / "labels.parquet", [*KEYS, *TARGETS])
+    kept = read_labels(inputs.table / "kept.parquet", KEPT.names)
+    dropped = read_frame(inputs.table / "rejected.parquet", ["path", "reason"])
+    before = read_labels(inputs.beside / "labels.parquet", KEPT.names)
     yield _kept(kept, limits)
-    yield from distribution("kept", "image_id", kept, limits.labels)
+    yield from distribution("kept", "path", kept, limits.labels)
     yield conserved("path", before["path"], kept["path"], dropped["path"])
     yield _unaltered(kept, before, read_frame(inputs.beside / "overrides.parquet", ["path", "action", *TARGETS]))
     yield rejected(inputs.table / "rejected.parquet", "path")
@@ -53,6 +52,7 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
 
 
 def _kept(kept: pd.DataFrame, limits: Limits) -> Judged:
+    """Rows are named by their path in the source, which is where people mend them."""
     age = limits.age or Range(minimum=0, maximum=OLDEST)
     expectations = [
         rows(limits.min_rows, why="an empty table passes every share"),
@@ -62,11 +62,11 @@ def _kept(kept: pd.DataFrame, limits: Limits) -> Judged:
         between("age", age.minimum, age.maximum, why="the cleaning rules leave no other age"),
         *codes(),
     ]
-    return Judged("kept.parquet", kept, "image_id", expectations, numbers={"rows": len(kept)})
+    return Judged("kept.parquet", kept, "path", expectations, numbers={"rows": len(kept)})
 
 
 def _unaltered(kept: pd.DataFrame, before: pd.DataFrame, overrides: pd.DataFrame) -> Judged:
-    """The kept labels beside those that the source, or else the table of overrides, gives the same path."""
+    """The kept rows beside those of the source with the same path, as the table of overrides changes these."""
     said = before.drop_duplicates("path").set_index("path")
     changes = overrides[overrides["action"] == "set"].drop_duplicates("path").set_index("path")
     for target in TARGETS:
@@ -74,7 +74,8 @@ def _unaltered(kept: pd.DataFrame, before: pd.DataFrame, overrides: pd.DataFrame
     frame = kept.merge(said.reset_index(), "left", "path", suffixes=("", "_given"))
     expectations = [
         equal(column, f"{column}_given", why="clean chooses rows; only an override changes what the source says")
-        for column in ("image_id", *TARGETS)
+        for column in KEPT.names
+        if column != "path"
     ]
     return Judged("kept beside labels", frame, "path", expectations)
 

@@ -13,6 +13,7 @@ from faceline.gates.limits import Share
 from faceline.params import Settings
 
 BOX = ["x", "y", "width", "height", "score"]
+WIDEST = 2  # times the picture; a box may go beyond it, as networks guess at what the edge cuts off
 
 
 class Limits(Settings):
@@ -26,8 +27,10 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
     """Shape, then each row, then the rows of each picture, then the whole."""
     yield from shape(inputs.table / "faces.parquet", FACES)
     faces = _faces(inputs.table / "faces.parquet")
-    kept = read_frame(inputs.beside / "kept.parquet", ["image_id"])["image_id"]
+    sizes = read_frame(inputs.beside / "kept.parquet", ["image_id", "width", "height"])
+    kept = sizes["image_id"]
     yield _rows(faces, len(kept))
+    yield _places(faces, sizes)
     pictures = _pictures(faces, kept)
     yield _answers(pictures)
     yield counted(read_summary(inputs.table), len(kept), len(kept), [])
@@ -66,6 +69,22 @@ def _rows(faces: pd.DataFrame, kept: int) -> Judged:
         between("face", 0, None, why="faces are numbered from 0"),
     ]
     return Judged("faces.parquet", faces, "image_id", expectations, numbers={"rows": len(faces)})
+
+
+def _places(faces: pd.DataFrame, sizes: pd.DataFrame) -> Judged:
+    """Each box beside its picture: the pixels that both have, and how many times the picture it is. No box: null."""
+    both = faces.merge(sizes, "left", "image_id", suffixes=("", "_picture"))
+    for start, length in (("x", "width"), ("y", "height")):
+        picture = both[f"{length}_picture"]
+        both[f"shared_{length}"] = (both[start] + both[length]).clip(upper=picture) - both[start].clip(lower=0)
+        both[f"times_{length}"] = both[length] / picture
+    expectations = [
+        between("shared_width", 1, None, why="a face is in its picture, or nothing of it could be cropped"),
+        between("shared_height", 1, None, why="as for the width"),
+        between("times_width", 0, WIDEST, why="a face is no larger than what its picture shows or its edge cuts off"),
+        between("times_height", 0, WIDEST, why="as for the width"),
+    ]
+    return Judged("boxes in their pictures", both, "image_id", expectations)
 
 
 def _pictures(faces: pd.DataFrame, kept: "pd.Series[str]") -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from faceline.datasets.labels import TARGETS, Race
+from faceline.datasets.labels import OLDEST, TARGETS, Race
 from faceline.datasets.tables import PREDICTIONS
 from faceline.evaluation.metrics import Constants
 from faceline.evaluation.metrics import evaluate as measure
@@ -29,6 +29,8 @@ PROMISES = ("age_interval_coverage", "gender_ece", "race_ece")  # kept or not; m
 BESIDE_CONSTANT = ("age_mae", "gender_accuracy", "race_accuracy")
 ANSWERS = {
     "age_predicted": "age_predicted",
+    "age_low": "age_low",
+    "age_high": "age_high",
     "female_probability": "female_probability",
     "race_probabilities": "race_total",
 }  # a column of the predictions, and the column of the judged frame that is null where it is
@@ -48,7 +50,7 @@ class Bounds(Settings):
     """Thresholds of the evaluate gate; a target that the bundle does not answer is not judged, and reported so."""
 
     min_rows: Rows  # of the test subset
-    floors: dict[Higher, float]
+    floors: dict[Higher, Share]
     ceilings: dict[Lower, float]
     age_mae_below_constant: Positive  # share of the mean error that always answering the median age has
     accuracy_above_constant: Annotated[float, Field(ge=-1, le=1)]  # of gender and race; the constant: the most frequent
@@ -106,7 +108,10 @@ def flat(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def _answers(predictions: pa.Table, bounds: Bounds) -> Judged:
-    """A target is answered in every row or in none; NaN is no answer, it is a network that diverged."""
+    """A target, and the interval of age, is answered in every row or in none, or leaving out hard rows would score.
+
+    NaN is no answer, it is a network that diverged.
+    """
     frame = predictions.drop_columns("race_probabilities").to_pandas()
     unknown = [np.nan] * len(Race)
     races = [unknown if row is None else row for row in predictions.column("race_probabilities").to_pylist()]
@@ -120,7 +125,7 @@ def _answers(predictions: pa.Table, bounds: Bounds) -> Judged:
         *codes(),
         *(known(column, why="a bundle answers in every row or, without the target, in none") for column in answered),
         between("age_predicted", -20, 150, why="years of a life, with room for a regression's error"),
-        between("interval", 0, None, why="the interval is not upside down; its width in years"),
+        between("interval", 0, 2 * OLDEST, why="not upside down, nor beyond all ages both ways; its width in years"),
         between("female_probability", 0, 1, why="a probability"),
         between("race_lowest", 0, 1, why="a probability"),
         between("race_total", 0.999, 1.001, why="exactly one race is answered, so probabilities add up to 1"),

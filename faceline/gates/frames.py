@@ -1,10 +1,12 @@
 """The frames that several gates judge: the shape of a table, the conservation of rows, counts, facts and labels."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +31,8 @@ from faceline.gates.limits import LabelLimits, code
 SHA256 = "^[0-9a-f]{64}$"
 REASON = "^[a-z][a-z0-9_]*$"
 ABSENT = "absent"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"  # PNG specification (W3C, third edition), 5.2
+SIDES = slice(16, 24)  # width and height in the header chunk, which comes first: 11.2.1
 
 
 def parts(path: Path) -> list[Path]:
@@ -41,6 +45,33 @@ def read_frame(path: Path, names: Sequence[str]) -> pd.DataFrame:
     tables = [pq.ParquetFile(part).read(columns=list(names)) for part in parts(path)]
     frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
     return frame
+
+
+def read_labels(path: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Columns of labels.parquet or kept.parquet; perceptual hashes as text, thumbnails as their SHA-256.
+
+    One null would make floats of the hashes, which hold 53 of their 64 bits. What is unexpected stands in a gate's
+    report, and that lies in git, where no thumbnail may.
+    """
+    table = pq.ParquetFile(path).read(columns=list(names))
+    texts = table.set_column(table.schema.get_field_index("phash"), "phash", table["phash"].cast(pa.string()))
+    frame: pd.DataFrame = texts.to_pandas()
+    frame["thumbnail"] = [None if data is None else hashlib.sha256(data).hexdigest() for data in frame["thumbnail"]]
+    return frame
+
+
+def spread(path: Path, most: int) -> frozenset[int]:
+    """The places of at most `most` rows of a table, evenly spaced: what is judged of it where all would take long."""
+    count = sum(pq.read_metadata(part).num_rows for part in parts(path))
+    return frozenset(np.linspace(0, count - 1, min(count, most), dtype=int).tolist())
+
+
+def png_sides(data: bytes | None) -> tuple[int, int]:
+    """Width and height by the header of a PNG, in pixels; 0 where it is none. Nothing is decoded."""
+    if not data or not data.startswith(SIGNATURE):
+        return 0, 0
+    width, height = np.frombuffer(data[SIDES].ljust(8, b"\0"), ">u4")
+    return int(width), int(height)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

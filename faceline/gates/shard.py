@@ -4,24 +4,27 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from faceline.console import load_tensorflow
+from faceline.datasets.crops import Held
 from faceline.datasets.labels import OLDEST
 from faceline.datasets.records import LABEL_COLUMNS, MANIFEST, dataset, parse
 from faceline.datasets.tables import MISSING, SHARD, SUBSETS
 from faceline.files import read_json, sha256_file
-from faceline.gates.expectations import Gate, Inputs, Judged, between, equal, known, rows
-from faceline.gates.frames import codes, counted, distribution, identified, read_frame, read_summary, shape
+from faceline.gates.expectations import Gate, Inputs, Judged, between, equal, known, one_of, rows
+from faceline.gates.frames import codes, counted, distribution, identified, png_sides, read_frame, read_summary, shape
 from faceline.gates.limits import LabelLimits, Rows
 from faceline.params import Settings
 
 BATCH = 256  # pictures in memory at a time
 COLUMNS = ["image_id", "subset", "crop_sha256", *LABEL_COLUMNS]
+SIZES = ["crop_bytes", "crop_width", "crop_height"]
+HELD = get_args(Held)
 
 
 class Limits(Settings):
@@ -47,6 +50,7 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
     frame = next(iter(held.values()))
     yield _sizes(frame, manifest, limits)
     yield _rows(frame)
+    yield _crops(frame, manifest)
     yield from distribution("shards", "image_id", frame, limits.labels)
     yield counted(read_summary(inputs.table), len(assigned), len(frame), [])
 
@@ -77,15 +81,20 @@ def _files(folder: Path, manifest: dict[str, Any]) -> Judged:
 
 
 def _read(folder: Path, manifest: dict[str, Any], form: str) -> pd.DataFrame:
-    """image_id, subset, SHA-256 of the picture and labels of every row in one format, in order; streamed."""
-    frames = [pd.DataFrame(columns=COLUMNS)]
+    """COLUMNS of every row in one format, in order, and SIZES of its picture; streamed.
+
+    Width and height are those of the header, 0 where the picture is no PNG.
+    """
+    frames = [pd.DataFrame(columns=[*COLUMNS, *SIZES])]
     for subset in SUBSETS:
         files = [
             folder / item["file"] for item in manifest["files"] if (item["subset"], item["format"]) == (subset, form)
         ]
         for frame in _parquet(files) if form == "parquet" else _tfrecord(files):
-            frame["crop_sha256"] = [hashlib.sha256(data or b"").hexdigest() for data in frame.pop("crop")]
-            frames.append(frame.assign(subset=subset)[COLUMNS])
+            pictures = [data or b"" for data in frame.pop("crop")]
+            frame["crop_sha256"] = [hashlib.sha256(data).hexdigest() for data in pictures]
+            frame[SIZES] = [(len(data), *png_sides(data)) for data in pictures]
+            frames.append(frame.assign(subset=subset)[[*COLUMNS, *SIZES]])
     whole = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
     return whole.astype(dict.fromkeys(LABEL_COLUMNS, float))
 
@@ -140,11 +149,28 @@ def _rows(frame: pd.DataFrame) -> Judged:
     expectations = [
         rows(1, why="an empty table passes every share"),
         *identified(),
-        known("crop_sha256", why="a row has its picture"),
         between("age", 0, OLDEST, why="the age bins of a network end there"),
         *codes(),
     ]
     return Judged("shards", frame, "image_id", expectations, numbers={"rows": len(frame)})
+
+
+def _crops(frame: pd.DataFrame, manifest: dict[str, Any]) -> Judged:
+    """The bytes of each picture against what the manifest says of them, by which training unpacks them."""
+    pixels, side = manifest.get("pixels"), manifest.get("crop_size")
+    crops = frame[["image_id", *SIZES]].assign(pixels=str(pixels), side=side).astype({"side": float})
+    expectations = [
+        one_of("pixels", HELD, why="the manifest says what the bytes of a crop are"),
+        known("side", why="the manifest says how many pixels a side a crop has"),
+        between("crop_bytes", 1, None, why="a row has its picture"),
+    ]
+    if pixels == "raw":
+        crops["pixel_bytes"] = crops["side"] ** 2 * 3
+        expectations.append(equal("crop_bytes", "pixel_bytes", why="three bytes a pixel, or no batch can be made"))
+    if pixels == "png":
+        why = "a PNG of the manifest's size, or no batch can be made"
+        expectations += [equal(name, "side", why=why) for name in ("crop_width", "crop_height")]
+    return Judged("crops", crops, "image_id", expectations)
 
 
 GATE = Gate(Limits, suite)

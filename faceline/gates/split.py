@@ -40,16 +40,17 @@ def suite(inputs: Inputs, limits: Limits) -> Iterator[Judged]:
     frame = read_frame(inputs.table / "assignment.parquet", READ)
     before = read_frame(inputs.beside / "faces", ["image_id"])["image_id"]
     summary = read_summary(inputs.table)
-    yield _rows(frame)
+    yield _rows(frame, summary.get("folds", 0))
     yield conserved("image_id", before, frame["image_id"], pd.Series(dtype=str))
     yield counted(summary, len(before), len(frame), [])
+    yield _folds(frame, summary.get("folds", 0))
     yield _groups(frame, limits)
     yield _subsets(frame, summary.get("fractions", {}), limits)
     yield from _alike(summary.get("labels", {}), limits)
     yield _moved(frame, _accepted(inputs))
 
 
-def _rows(frame: pd.DataFrame) -> Judged:
+def _rows(frame: pd.DataFrame, asked: int) -> Judged:
     expectations = [
         rows(1, why="an empty table passes every share"),
         *identified(),
@@ -57,9 +58,19 @@ def _rows(frame: pd.DataFrame) -> Judged:
         known("subset", why="a picture without a subset is lost to all"),
         one_of("subset", SUBSETS, why="there are three subsets"),
         known("fold", why="cross-validation needs every picture"),
-        between("fold", 0, None, why="folds are numbered from 0"),
+        between("fold", 0, max(asked, 1) - 1, why="as many folds as were asked for are numbered from 0"),
     ]
     return Judged("assignment.parquet", frame, "image_id", expectations, numbers={"rows": len(frame)})
+
+
+def _folds(frame: pd.DataFrame, asked: int) -> Judged:
+    """The rows of each fold that was asked for."""
+    sizes = frame["fold"].value_counts().reindex(range(asked), fill_value=0)
+    expectations = [
+        rows(2, why="summary.json says how many folds were asked for; one alone is judged on what it learnt"),
+        between("rows", 1, None, why="a fold without pictures judges nothing"),
+    ]
+    return Judged("folds", sizes.rename("rows").rename_axis("fold").reset_index(), "fold", expectations)
 
 
 def _groups(frame: pd.DataFrame, limits: Limits) -> Judged:

@@ -103,7 +103,7 @@ def test_a_failed_gate_ends_the_run_and_names_expectation_and_rows(server: Serve
     assert run["state_name"] == "Failed"
     message = run["state"]["message"]
     assert message.startswith("gate@clean: 1 of") and "expect_column_values_to_be_between" in message
-    assert "(kept.parquet: age), as in age " in message and "image_id" in message
+    assert "(kept.parquet: age), as in age " in message and "path" in message
     states = server.tasks(run["id"])
     assert states["gate@clean"] == "Failed" and states["detect"] == states["report"] == "NotReady"
     assert json.loads(server.artifacts(run["id"])["gate-clean"])[0]["verdict"] == "NOT MET"

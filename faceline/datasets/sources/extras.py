@@ -50,15 +50,20 @@ NOTHING_ADDED = ExtraLabels(frozenset(), {}, {})
 def read_extra_labels(file: Path, salt: str) -> ExtraLabels:
     """Read a table of extra labels: path, and age, gender, race or subject (any of them).
 
+    A subject gets the code that a manifest of the path's prefix gives it: whichever of the two names a person, all of
+    the person's pictures stay together.
+
     Raises:
         SourceError: not such a table, a value that is not allowed, or a path that stands twice.
     """
     table = read_columns(file, ("path",), (*LABELS, "subject"))
+    rows = _by_path(file, table)
     columns = {name: _parsed(file, name, table.column(name)) for name in LABELS if name in table.column_names}
     if "subject" in table.column_names:
-        people = table.column("subject").to_pylist()
-        columns["subject"] = pa.array([subject_code(salt, "extra", person) if person else None for person in people])
-    return ExtraLabels(frozenset(columns), _by_path(file, table), columns)
+        people = zip(rows, table.column("subject").to_pylist(), strict=True)
+        codes = [subject_code(salt, path.partition("/")[0], person) if person else None for path, person in people]
+        columns["subject"] = pa.array(codes, type=pa.string())
+    return ExtraLabels(frozenset(columns), rows, columns)
 
 
 def read_overrides(file: Path) -> pa.Table:

@@ -2,7 +2,8 @@
 
 Each picture is encoded as a lossless PNG, so that everything downstream knows one kind of picture. The first row with
 a square number of pixels settles the size; a row with another number, or with a value that is no grey level, is
-rejected as `malformed_pixels`.
+rejected as `malformed_pixels`. A name that stands again is a `duplicate_path`, even if the labels differ: each row's
+labels stand beside its own picture, so the first is no guess.
 """
 
 from collections.abc import Iterator
