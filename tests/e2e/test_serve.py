@@ -146,7 +146,7 @@ def test_a_bundle_that_changes_is_taken_up_without_losing_a_request(tmp_path: Pa
 
 
 def test_sigterm_answers_what_is_under_way(tmp_path: Path) -> None:
-    files = [("pictures", picture("JPEG"))] * 16  # work for some seconds
+    files = [("pictures", SAMPLE)] * 2  # of fifty faces each: work for some seconds
     with serving(BUNDLE, tmp_path / "log") as (process, url), ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(httpx.post, f"{url}/predict/batch", files=files, timeout=WAIT) for _ in range(4)]
         # This question is itself the fifth.
