@@ -77,13 +77,14 @@ def prepare(data: Path) -> None:
             for fold in folding.write_folds(shards, rows, partial, size):
                 # No row is new: these are the ones that passed the gate of the shards.
                 write_pass(partial / str(fold) / "gates", "shard", partial / str(fold) / "shards")
-    for place in folder.glob("[0-9]*"):
+    places = sorted(folder.glob("[0-9]*"), key=lambda place: int(place.name))
+    for place in places:
         counts = read_manifest(place / "shards")["label_counts"]["train"]
         try:
             require_labels(recipe, name, counts)  # a later fold's fault shall not show after hours, either
         except SettingsError as error:
             raise SettingsError(f"without fold {place.name}: {error}") from None
-    folds = [plan_of(place, recipe) for place in sorted(folder.glob("[0-9]*"), key=lambda place: int(place.name))]
+    folds = [plan_of(place, recipe) for place in places]
     plan = {"dataset": dataset, "recipe": name, "shards": sha256_file(shards / MANIFEST), "folds": folds}
     write_json(data / PLAN, plan)
     done = sum(Path(fold["answers"]).exists() for fold in folds)

@@ -5,11 +5,13 @@ const QUALITY = 0.92;
 const STEP = 0.7; // of its sides, while a JPEG is still too large
 const SHORTEST = 320; // pixels of the longer side: where that is too large too, nothing helps
 const ATTEMPTS = 4; // while the server is busy
-const UNKNOWN = 401;
 const TOO_LARGE = 413;
 const UNREAD = 415;
 const BUSY = 503;
 const KEY = /^[!-~]+$/; // what the server's keys are made of, and headers carry
+
+/** The status of a key that is missing or wrong. */
+export const UNKNOWN = 401;
 
 /** The server's problem as one sentence. */
 export class Refused extends Error {

@@ -1,6 +1,6 @@
 /** What people see and do: a picture comes in, the server is asked, and its answer is shown. */
 
-import { ask, Refused } from "./asking.js";
+import { ask, Refused, UNKNOWN } from "./asking.js";
 import { Camera } from "./camera.js";
 import { counted, percent, told } from "./faces.js";
 import { incoming } from "./incoming.js";
@@ -50,7 +50,7 @@ export function start(root) {
       result.clear();
       say("");
       complain(error.message);
-      if (error instanceof Refused && error.status === 401) part("key")?.focus();
+      if (error instanceof Refused && error.status === UNKNOWN) part("key")?.focus();
     }
     result.rest();
   }
