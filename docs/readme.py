@@ -1,7 +1,7 @@
 """Renew what README.md says of the project itself: the metrics and the tree of files. `make readme`.
 
-All stand between markers. The metrics are those of the bundle that comes with the project, and those of
-models/metrics.json; the tree has one line a file that git knows, told by the first sentence of its docstring. With
+All stand between markers. The metrics are those of the bundle that comes with the project, with the largest gaps
+between groups that its card names, and those of models/metrics.json; the tree has one line a file that git knows, told by the first sentence of its docstring. With
 `--check` nothing is written: the exit status tells if README.md is up to date.
 """
 
@@ -43,6 +43,7 @@ OTHERS = {  # what files without a docstring are
     "docs/models.md": "recipes, architectures, pretrained weights, and what a recipe can do after its training",
     "docs/operations.md": "running it: clusters, GPUs, memory, failures",
     "docs/page.md": "the web page: what it does, what it keeps (nothing), and how",
+    "docs/experiments.md": "the trainings on UTKFace one by one: what was tried, and what was given up",
     "docs/results.md": "figures, each with its command, machine and date",
     "docs/server.md": "the Prefect server for a team: PostgreSQL, services, passwords, backups",
     "docs/pictures/": "synthetic people, the report about them, the web page, runs in Prefect's UI",
@@ -65,6 +66,7 @@ TABLES = {  # of metrics, by the name of their markers: the file, and what the f
     "pretrained": ("models/pretrained/utkface/metrics.json", "UTKFace, `models/pretrained/utkface`"),
     "sample": ("models/metrics.json", "synthetic sample, recipe `compact`"),
 }
+CARD = "models/pretrained/utkface/CARD.md"
 UNTOLD = {".gitignore", ".dvcignore", ".dvc/.gitignore", ".dvc/config"}
 
 
@@ -80,6 +82,14 @@ def metrics_table(metrics: dict[str, Any], title: str) -> str:
     ]
     lines = [f"| {metrics['rows']:,} test faces | {title} | always the same answer |", "|---|---:|---:|"]
     return "\n".join([*lines, *(f"| {name} | {model} | {fixed} |" for name, model, fixed in rows)])
+
+
+def largest_gaps(card: str) -> str:
+    """What a model card says of the largest gaps between groups of one label: age's, gender's and race's."""
+    listed = re.search(r"^The largest gaps .*:\n\n((?:- .*\n)+)", card, re.MULTILINE)
+    if listed is None:
+        raise ValueError(f"{CARD} names no largest gaps")
+    return "\n".join(listed[1].splitlines()[:3])
 
 
 def tree(files: list[str]) -> str:
@@ -121,6 +131,7 @@ def main(check: bool) -> None:
     readme = new = (ROOT / "README.md").read_text(encoding="utf-8")
     for name, (file, title) in TABLES.items():
         new = _between(new, name, metrics_table(json.loads((ROOT / file).read_text(encoding="utf-8")), title))
+    new = _between(new, "gaps", largest_gaps((ROOT / CARD).read_text(encoding="utf-8")))
     new = _between(new, "tree", tree(list(_tracked())))
     if check:
         sys.exit(new != readme)

@@ -1,4 +1,4 @@
-"""README.md says what is: its tree is git's, its metrics are those of models/metrics.json, its commands are there."""
+"""README.md says what is: its tree, its metrics, its commands; and every link of the documentation leads somewhere."""
 
 import re
 
@@ -20,11 +20,24 @@ def test_the_commands_it_names_are_in_the_makefile() -> None:
     assert {"repro", "test"} <= named
 
 
-def test_the_pages_and_pictures_it_links_exist() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", readme)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+def test_what_pages_link_exists() -> None:
+    pages = {page: page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+    anchors = {page: {_anchor(title) for title in re.findall(r"^#+ (.*)$", text, re.M)} for page, text in pages.items()}
+    links = [
+        (page, target, anchor)
+        for page, text in pages.items()
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", text)
+    ]
+    assert any(anchor for _, _, anchor in links)
+    for page, target, anchor in links:
+        linked = (page.parent / target).resolve() if target else page
+        assert linked.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in anchors[linked], f"{page.name}: {target}#{anchor}"
+
+
+def _anchor(title: str) -> str:
+    """What GitHub makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def test_every_reason_of_cleaning_is_documented() -> None:
