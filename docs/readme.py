@@ -1,8 +1,9 @@
 """Renew what README.md says of the project itself: the metrics and the tree of files. `make readme`.
 
 All stand between markers. The metrics are those of the bundle that comes with the project, with the largest gaps
-between groups that its card names, and those of models/metrics.json; the tree has one line a file that git knows, told by the first sentence of its docstring. With
-`--check` nothing is written: the exit status tells if README.md is up to date.
+between groups that its card names, and those of models/metrics.json; the tree has one line a file that git knows, told
+by the first sentence of its docstring. With `--check` nothing is written: the exit status tells if README.md is up to
+date.
 """
 
 import ast
