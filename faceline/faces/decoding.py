@@ -5,7 +5,8 @@ and whatever is wrong ends in a `PictureError` whose reason a rejected row can b
 
     empty_file          no bytes at all
     not_a_picture       of no known format (HTML named .jpg, say)
-    unsupported_format  a picture, but of a format or kind of pixel outside the few that are read
+    unsupported_format  a picture, but of a format or kind of pixel outside the few that are read, or so built that it
+                        would cost a decoder far more than its pixels do
     too_many_pixels     larger than allowed, by its header
     too_small           a side shorter than allowed, by its header
     truncated_picture   the header is good (or begins well), the rest is cut off or damaged
@@ -20,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from faceline.errors import PictureError
+from faceline.faces.costly import refuse_costly_file, refuse_costly_parts
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -106,6 +108,7 @@ def _within(data: bytes, max_pixels: int, min_side: int) -> Image.Image:
         raise PictureError("too_many_pixels", f"{width}x{height}, more than {max_pixels} pixels")
     if min(width, height) < min_side:
         raise PictureError("too_small", f"{width}x{height}, a side below {min_side} pixels")
+    refuse_costly_parts(picture)
     return picture
 
 
@@ -113,6 +116,7 @@ def _open(data: bytes) -> Image.Image:
     """The picture with its header read and nothing decoded."""
     if not data:
         raise PictureError("empty_file", "0 bytes")
+    refuse_costly_file(data)
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
