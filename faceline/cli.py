@@ -30,6 +30,7 @@ answers over HTTP what `predict` does.
 """
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from faceline.learning.answering import CropPredictor
     from faceline.learning.bundle import Predictor
 
+KEY_VARIABLE = "FACELINE_API_KEY"
 NARROWEST = 120  # characters; a narrower terminal or a pipe would cut the table's names
 BUNDLES = (Path("models/pretrained/utkface"), Path("models/bundle"))  # the first that is there is the default
 DEFAULT = "models/pretrained/utkface where that folder is, else models/bundle; here, or else beside the package"
@@ -341,7 +343,9 @@ def judge_of(settings: "AuditSettings") -> "Judge":
 
 
 def _fits_a_header(context: click.Context, parameter: click.Parameter, key: str | None) -> str | None:
-    """Refuse a key that no header carries as it is, without saying which it was."""
+    """Refuse a key that no header carries as it is, without saying which, and an empty variable, which asks nobody."""
+    if key is None and os.environ.get(KEY_VARIABLE) == "":  # which click takes for none
+        raise click.BadParameter(f"{KEY_VARIABLE} is set, but empty", context, parameter)
     if key and not re.fullmatch(r"[!-~]+", key):
         raise click.BadParameter("a header carries it: printable ASCII without spaces is allowed", context, parameter)
     return key
@@ -354,12 +358,17 @@ def _fits_a_header(context: click.Context, parameter: click.Parameter, key: str 
 @click.option(
     "--api-key",
     callback=_fits_a_header,
-    help="Ask this of everybody, as the header X-API-Key; better set as FACELINE_API_KEY.",
+    help=f"Ask this of everybody, as the header X-API-Key; better set as {KEY_VARIABLE}.",
 )
 @click.option("--cors-origin", "cors_origins", multiple=True, help="Let pages of this origin ask; may be repeated.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Of an encoded picture.  [default: 10 MiB]")
 @click.option("--max-pixels", type=click.IntRange(min=1), help="Of a picture.  [default: as the bundle's card]")
-@click.option("--max-waiting", type=click.IntRange(min=1), help="Requests at a time.  [default: 64]")
+@click.option("--max-waiting", type=click.IntRange(min=1), help="Requests answered at a time.  [default: 64]")
+@click.option(
+    "--upload-timeout",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds that a request may take to arrive.  [default: 30]",
+)
 @click.option("--bytes-in-memory", type=click.IntRange(min=1), help="Of all uploads at a time.  [default: 256 MiB]")
 @click.option("--page/--no-page", default=True, show_default=True, help="The web page, at /page/.")
 @click.option("--access-log/--no-access-log", default=True, show_default=True, help="A line for each request.")

@@ -3,11 +3,11 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response, Security
 from fastapi.middleware.cors import CORSMiddleware
@@ -24,7 +24,7 @@ from serving.answers import BatchAnswer, Health, PictureAnswer
 from serving.device import BUILT
 from serving.metrics import Measured
 from serving.page.gate import Gate
-from serving.problems import Problem, ProblemError, documented
+from serving.problems import Problem, ProblemError, cut_off, documented
 from serving.service import Service
 from serving.settings import ServeSettings
 from serving.uploads import body, read_pictures
@@ -40,6 +40,7 @@ DEVICE_POLICY = (
     "style-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'none'"
 )
 
+Answer = TypeVar("Answer")
 key_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="Where the server was started with one")
 
 
@@ -68,6 +69,38 @@ def _require_key(service: TheService, key: Annotated[str | None, Security(key_he
 
 
 open_routes = APIRouter()
+
+
+def _refuse_foreign_page(service: TheService, request: Request) -> None:
+    """Forms need no leave of CORS: without this any page that somebody visits could have pictures judged here.
+
+    Browsers say where a request comes from, on https and on localhost (Fetch Metadata); programs say nothing.
+    """
+    allowed = service.settings.cors_origins
+    foreign = request.headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    if foreign and "*" not in allowed and request.headers.get("origin") not in allowed:
+        detail = "its origin is not one that the server was told to answer"
+        raise ProblemError(403, "foreign_page", "Pages from elsewhere may not ask", detail)
+
+
+async def _while_there(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:
+    """The answer to a request whose body was read; given up where the client goes away before."""
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    asked, gone = asyncio.ensure_future(answer), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            raise cut_off()
+        return asked.result()
+    finally:
+        asked.cancel()
+        gone.cancel()
+
+
 routes = APIRouter(dependencies=[Depends(_require_key)], responses=documented(401, 503))
 
 
@@ -98,21 +131,37 @@ async def metrics(service: TheService) -> Response:
     return Response(generate_latest(service.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@routes.post("/predict", responses=documented(408, 413, 415, 422), openapi_extra=body("picture", several=False))
+@routes.post(
+    "/predict",
+    dependencies=[Depends(_refuse_foreign_page)],
+    responses=documented(400, 403, 408, 413, 415, 422),
+    openapi_extra=body("picture", several=False),
+)
 async def predict(request: Request, options: Annotated[Options, Query()], service: TheService) -> PictureAnswer:
     """The faces of one picture (JPEG, PNG, BMP, GIF, WebP or TIFF), uploaded as the file `picture`."""
     async with service.admitted() as hold:
         (data,) = await read_pictures(request, "picture", 1, service.settings, hold)
-        return await service.answer(data, **options.model_dump())
+        with service.turn():
+            return await _while_there(request, service.answer(data, **options.model_dump()))
 
 
-@routes.post("/predict/batch", responses=documented(408, 413, 415, 422), openapi_extra=body("pictures", several=True))
+@routes.post(
+    "/predict/batch",
+    dependencies=[Depends(_refuse_foreign_page)],
+    responses=documented(400, 403, 408, 413, 415, 422),
+    openapi_extra=body("pictures", several=True),
+)
 async def predict_batch(request: Request, options: Annotated[Options, Query()], service: TheService) -> BatchAnswer:
     """The faces of several pictures, uploaded as the files `pictures`; a problem in place of one that is of no use."""
     async with service.admitted() as hold:
         pictures = await read_pictures(request, "pictures", service.settings.max_pictures, service.settings, hold)
-        answers = await asyncio.gather(*(_answer_or_problem(service, data, options) for data in pictures))
-        return BatchAnswer(pictures=list(answers))
+        with service.turn():
+            return await _while_there(request, _answers(service, pictures, options))
+
+
+async def _answers(service: Service, pictures: Sequence[bytes], options: Options) -> BatchAnswer:
+    answers = await asyncio.gather(*(_answer_or_problem(service, data, options) for data in pictures))
+    return BatchAnswer(pictures=list(answers))
 
 
 async def _answer_or_problem(service: Service, data: bytes, options: Options) -> PictureAnswer | Problem:

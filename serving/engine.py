@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -33,10 +33,25 @@ class Question:
     largest: bool = False  # the face with the largest box alone
 
 
-@dataclass
 class _Job:
-    question: Question | None  # None: nobody waits for the answer any more
-    future: Future[PictureAnswer] = field(default_factory=Future)
+    """A question, what becomes of it, and what is called when nobody here has its picture any more."""
+
+    def __init__(self, question: Question, let_go: Callable[[], None]):
+        self.future: Future[PictureAnswer] = Future()
+        self.let_go = let_go
+        self._questions = [question]
+
+    def take(self) -> Question | None:
+        """The question, which the job then holds no longer; None where it was taken before, by whichever thread."""
+        try:
+            return self._questions.pop()
+        except IndexError:
+            return None
+
+    def give_up(self) -> None:
+        """Nobody waits for the answer any more: let the picture go, unless it is being worked on."""
+        if self.take():
+            self.let_go()
 
 
 _Found = tuple[_Job, Framed | Exception]  # the faces of the job's picture, or why it gets no answer
@@ -71,19 +86,19 @@ class Engine:
         finally:
             self._announced -= 1
 
-    async def answer(self, question: Question) -> PictureAnswer:
-        """The answer to one question.
+    async def answer(self, question: Question, let_go: Callable[[], None] = lambda: None) -> PictureAnswer:
+        """The answer to one question; `let_go` is called once, by whichever thread, when its picture is let go.
 
         Raises:
             ProblemError: the picture has too many faces.
         """
-        job = _Job(question)
+        job = _Job(question, let_go)
         self._jobs.put(job)
         try:
             return await asyncio.wrap_future(job.future)
         finally:
             if job.future.cancelled():
-                job.question = None  # the queue still has the job, and would keep its picture in memory
+                job.give_up()  # the queue still has the job, and would keep its picture in memory
 
     def close(self) -> None:
         """Answer what is queued, then end the thread."""
@@ -128,6 +143,8 @@ class Engine:
         found = ((job, framed.popleft()) for job in jobs)
         for portion in _portions(found, self._settings.batch_faces):
             _give(predictor, portion)
+            for job, _ in portion:
+                job.let_go()
 
     def _framed(self, predictor: Predictor, questions: Sequence[Question]) -> list[Framed | ProblemError]:
         """Each picture with the faces that are asked for; a problem where those are too many."""
@@ -142,7 +159,7 @@ def _taken(batch: Sequence[_Job]) -> tuple[list[_Job], list[Question]]:
     """The jobs that somebody waits for, and their questions, which the jobs hold no longer."""
     jobs, questions = list[_Job](), list[Question]()
     for job in batch:
-        question, job.question = job.question, None
+        question = job.take()
         if question:
             jobs.append(job)
             questions.append(question)

@@ -63,6 +63,11 @@ def too_large(allowed: int) -> ProblemError:
     return ProblemError(413, "too_many_bytes", "The request is too large", f"more than {allowed} bytes")
 
 
+def cut_off() -> ProblemError:
+    """A client that went away: nobody reads what is answered, but the metrics count it."""
+    return ProblemError(400, "cut_off", "The request was cut off", "the client went away")
+
+
 def overloaded(detail: str, kind: str = "overloaded") -> ProblemError:
     """More work than the server takes on; the client may ask again."""
     return ProblemError(503, kind, "The server is busy", detail, {"Retry-After": "1"})

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,8 +20,10 @@ from serving.answers import PictureAnswer
 from serving.engine import Engine, Question
 from serving.metrics import Metrics
 from serving.problems import ProblemError, failed, overloaded, unusable
+from serving.room import Room
 from serving.settings import ServeSettings
 
+Read = TypeVar("Read")
 log = logging.getLogger("uvicorn.error")
 WARM_UP = (256, 256)  # pixels; of the picture with which a bundle is tried before it answers anybody
 
@@ -40,10 +45,11 @@ class Service:
         self.metrics = Metrics()
         self._open = open_predictor
         self._engine: Engine | None = None
-        self._waiting = 0  # requests that were let in
+        self._waiting = 0  # requests whose pictures are here
         self._bytes = 0  # of uploads, held at the moment
-        self._pixels = 0  # decoded at the moment
-        self._room = asyncio.Condition()
+        self._room = Room(settings.pixels_in_memory)
+        # Of its own: pictures that take their time must not keep the server from opening a bundle, or from ending.
+        self._readers = ThreadPoolExecutor(thread_name_prefix="reader")
         self._opening = asyncio.Lock()
         self.metrics.uploads.set_function(lambda: self._bytes)
         self.digest: str | None = None
@@ -84,6 +90,7 @@ class Service:
         if self._engine is not None:
             engine, self._engine = self._engine, None
             await asyncio.to_thread(engine.close)
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     @asynccontextmanager
     async def admitted(self) -> AsyncIterator[Callable[[int], None]]:
@@ -93,11 +100,9 @@ class Service:
         than what was sent, and requests that are half there cannot block each other.
 
         Raises:
-            ProblemError: too many requests are under way, or their uploads take all the room.
+            ProblemError: too many requests wait for answers, or uploads take all the room.
         """
-        self._running()
-        if self._waiting >= self.settings.max_waiting:
-            raise overloaded(f"{self._waiting} requests are under way already")
+        self._require_turn()
         held = 0
 
         def hold(more: int) -> None:
@@ -107,12 +112,20 @@ class Service:
             self._bytes += more
             held += more
 
-        self._waiting += 1
         try:
             yield hold
         finally:
-            self._waiting -= 1
             self._bytes -= held
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Around the answer to a request whose pictures are here; ProblemError where too many wait for theirs."""
+        self._require_turn()
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     async def answer(self, data: bytes, *, cropped: bool, largest: bool) -> PictureAnswer:
         """The faces of an encoded picture.
@@ -137,27 +150,27 @@ class Service:
         engine = self._running()
         limits = engine.predictor.card.decode
         most = min(limits.max_pixels, self.settings.max_pixels or limits.max_pixels)
+        reading = partial(self._read, data, max_pixels=most, min_side=limits.min_side)
         with engine.announced():
-            width, height = await asyncio.to_thread(dimensions, data, max_pixels=most, min_side=limits.min_side)
-        async with self._space(width * height):
-            with engine.announced():
-                picture = await asyncio.to_thread(decode, data, max_pixels=most, min_side=limits.min_side)
-            return await engine.answer(Question(picture, cropped=cropped, largest=largest))
+            width, height = await reading(dimensions)
+        give_back = await self._room.take(width * height)
+        with engine.announced():
+            picture = await reading(decode, or_else=give_back)
+        return await engine.answer(Question(picture, cropped=cropped, largest=largest), let_go=give_back)
 
-    @asynccontextmanager
-    async def _space(self, pixels: int) -> AsyncIterator[None]:
-        """Around the time that a picture of so many pixels is decoded: waits until there is room for it."""
-        async with self._room:
-            # A picture that is larger than all the room there is must get through alone.
-            most = max(self.settings.pixels_in_memory, pixels)
-            await self._room.wait_for(lambda: self._pixels + pixels <= most)
-            self._pixels += pixels
+    async def _read(
+        self, data: bytes, read: Callable[..., Read], or_else: Callable[[], None] = lambda: None, **limits: int
+    ) -> Read:
+        """What `read` makes of an encoded picture, by a thread; `or_else` is called at the end where it gives nothing.
+
+        A thread cannot be stopped: where nobody waits any more the end is later than this.
+        """
+        reading = self._readers.submit(read, data, **limits)
         try:
-            yield
-        finally:
-            self._pixels -= pixels
-            async with self._room:
-                self._room.notify_all()
+            return await asyncio.wrap_future(reading)
+        except BaseException:
+            reading.add_done_callback(lambda _: or_else())
+            raise
 
     def _opened(self) -> tuple[Predictor, str]:
         """The predictor of the bundle as it is on disk, tried once so that no request waits for it, and its digest."""
@@ -166,6 +179,11 @@ class Service:
         blank = np.zeros((*WARM_UP, 3), np.uint8)
         predictor.answer([*predictor.find([blank]), predictor.whole(blank)])
         return predictor, found
+
+    def _require_turn(self) -> None:
+        self._running()
+        if self._waiting >= self.settings.max_waiting:
+            raise overloaded(f"{self._waiting} requests are under way already")
 
     def _running(self) -> Engine:
         if self._engine is None:

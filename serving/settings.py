@@ -27,7 +27,7 @@ class ServeSettings(Settings):
     max_pictures: Count = 16  # a request of `predict/batch`
     max_faces: Count = 100  # a picture
 
-    max_waiting: Count = 64  # requests at a time; a further one is turned away with 503
+    max_waiting: Count = 64  # requests whose pictures are here, at a time; a further one is turned away with 503
     # Of uploads held at a time, in all; a request whose next bytes find no room is turned away with 503.
     bytes_in_memory: Annotated[int, Field(validate_default=True)] = 256 * MEBIBYTE
     pixels_in_memory: Count = 100_000_000  # decoded at a time, in all; a picture waits until there is room

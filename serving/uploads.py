@@ -8,7 +8,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect
 
 from serving.forms import PictureForm, bad_form
-from serving.problems import ProblemError, too_large
+from serving.problems import ProblemError, cut_off, too_large
 from serving.settings import ServeSettings
 
 Hold = Callable[[int], None]  # told of so many bytes that will be held; ProblemError where there is no room for them
@@ -46,8 +46,8 @@ async def read_pictures(request: Request, field: str, most: int, settings: Serve
             detail = f"it did not arrive within {settings.upload_timeout:g} s"
             close = {"Connection": "close"}
             raise ProblemError(408, "slow_upload", "The upload took too long", detail, close) from None
-        except ClientDisconnect:  # nobody reads what is answered, but the metrics count it
-            raise ProblemError(400, "cut_off", "The upload was cut off", "the client went away") from None
+        except ClientDisconnect:
+            raise cut_off() from None
         return form.pictures()
 
 

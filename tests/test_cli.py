@@ -69,6 +69,23 @@ def test_the_table_names_every_picture() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["IMG[edited]", "a[", ":smile:"])
+def test_names_are_printed_as_they_are(name: str) -> None:
+    Path(name).mkdir()
+    for picture in (Path(name, "x].jpg"), Path(name, "x")):
+        picture.write_text("face")
+        done = predict(str(picture))
+        assert done.exit_code == 0
+        assert str(picture) in done.output
+
+
+def test_a_name_of_any_bytes_can_be_printed() -> None:
+    picture = os.fsdecode(b"\xe9.jpg")
+    Path(picture).write_text("face")
+    assert "\N{REPLACEMENT CHARACTER}.jpg" in predict(picture).output
+    assert json.loads(predict(picture, "--json").output)[0]["picture"] == "\N{REPLACEMENT CHARACTER}.jpg"
+
+
 def test_json_holds_the_numbers() -> None:
     first, second = json.loads(predict("face", "nothing", "--json").stdout)
     assert first["faces"][0]["box"] == {"x": 3, "y": 4, "width": 20, "height": 30}

@@ -1,6 +1,7 @@
 """What `deploy/` says agrees with the project: versions, what the server imports, and what the images copy."""
 
 import ast
+import json
 import re
 import sys
 from importlib.metadata import packages_distributions
@@ -63,6 +64,25 @@ def test_images_have_what_the_server_imports(kind: str) -> None:
         for module in imported(file):
             packages = {re.sub(r"[-_.]+", "-", name).lower() for name in owners[module]}
             assert packages & there, f"{file} imports {module}, of {packages}"
+
+
+@pytest.mark.parametrize("given", ["8080", "", None])
+def test_the_image_asks_after_its_health_where_it_listens(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Opener:
+        def open(self, url: str, timeout: float) -> None:
+            asked.append(url)
+
+    monkeypatch.setattr("urllib.request.build_opener", lambda handler: Opener() if handler.proxies == {} else None)
+    monkeypatch.delenv("FACELINE_PORT", raising=False)
+    if given is not None:
+        monkeypatch.setenv("FACELINE_PORT", given)
+    (command,) = re.findall(r"HEALTHCHECK.*\\\n\s*CMD (\[.*\])", (DEPLOY / "Dockerfile").read_text())
+    python, option, code = json.loads(command)
+    assert (python, option) == ("python", "-c")
+    exec(code, {})  # noqa: S102 - what the image runs
+    assert asked == [f"http://127.0.0.1:{given or 5000}/health"]
 
 
 def test_what_the_image_copies_is_there_and_is_sent_to_the_engine() -> None:

@@ -73,6 +73,14 @@ def test_an_empty_key_is_refused(asked: list[Any]) -> None:
     assert not asked
 
 
+def test_a_key_that_the_environment_leaves_empty_is_refused(asked: list[Any]) -> None:
+    """Who meant to ask for a key, and misspelt its variable, would serve everybody."""
+    done = serve("--bundle", "b", FACELINE_API_KEY="")
+    assert done.exit_code == 2
+    assert "FACELINE_API_KEY is set, but empty" in " ".join(done.output.split())
+    assert not asked
+
+
 @pytest.mark.parametrize("key", ["schlüssel", "sur€", "two words", "end "])
 def test_a_key_that_no_header_carries_is_refused_and_not_told(asked: list[Any], key: str) -> None:
     done = serve("--bundle", "b", FACELINE_API_KEY=key)

@@ -54,6 +54,30 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
+def test_pages_of_other_origins_may_not_ask(bundle: Path, path: str) -> None:
+    """A form may be sent to anybody: only the answer would be kept from the page."""
+
+    def status(client: TestClient, **headers: str) -> int:
+        files = {"picture" if path == "/predict" else "pictures": encoded()}
+        told = client.post(path, files=files, headers={name.replace("_", "-"): told for name, told in headers.items()})
+        assert told.status_code == 200 or problem(told, 403, "foreign_page")
+        return told.status_code
+
+    with served(bundle, cors_origins=("https://ours.example",)) as (client, _):
+        assert (
+            status(client)
+            == status(client, sec_fetch_site="same-origin")
+            == status(client, sec_fetch_site="none")
+            == 200
+        )
+        assert status(client, sec_fetch_site="cross-site") == status(client, sec_fetch_site="same-site") == 403
+        assert status(client, sec_fetch_site="cross-site", origin="https://theirs.example") == 403
+        assert status(client, sec_fetch_site="cross-site", origin="https://ours.example") == 200
+    with served(bundle, cors_origins=("*",)) as (client, _):
+        assert status(client, sec_fetch_site="cross-site", origin="https://theirs.example") == 200
+
+
 def test_it_answers_what_the_predictor_answers(client: TestClient, bundle: Path) -> None:
     data = encoded()
     predictor = Predictor(bundle, Finds())

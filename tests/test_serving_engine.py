@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from faceline.faces.decoding import Pixels
+from faceline.faces.decoding import Pixels, decode, dimensions
 from faceline.faces.detection import Face
 from faceline.learning.bundle import FaceAnswer, Framed, Predictor
 from serving.answers import PictureAnswer
 from serving.app import create_app
 from serving.engine import Engine, Question
 from serving.problems import ProblemError
+from serving.room import Room
 from serving.service import Service
 from serving.settings import ServeSettings
 from tests.serving import POISON, Held, encoded, held, served
@@ -223,7 +225,8 @@ def test_a_picture_that_fails_does_not_cost_the_others_of_its_request(
         first, second, third = client.post("/predict/batch", files=files).json()["pictures"]
         assert second["type"] == "urn:faceline:internal_error"
         assert len(first["faces"]) == len(third["faces"]) == 2
-        assert service._bytes == service._pixels == 0
+        assert service._bytes == 0
+        until(lambda: service._room.taken == 0)
     assert caplog.text.count("a picture could not be answered") == 1
     assert "RuntimeError: poison" in caplog.text
 
@@ -260,7 +263,7 @@ def test_a_picture_that_nobody_waits_for_is_let_go_at_once(bundle: Path, pool: P
         until(lambda: queued.qsize() == 1)
         assert late.result().status_code == 503
         job = queued.get()
-        assert job is not None and job.question is None
+        assert job is not None and job.take() is None
         held(service).go.set()
         first.result()
 
@@ -287,30 +290,133 @@ def test_pictures_wait_for_room_in_memory(bundle: Path, pool: Pool) -> None:
         first = hold(client, service, pool)
         others = [pool.submit(ask, client, encoded(seed)) for seed in range(3)]  # of 2,400 pixels each
         until(lambda: service._waiting == 4)
-        until(lambda: service._pixels == 4800)
+        until(lambda: service._room.taken == 4800)
         held(service).go.set()
         assert [answer.result().status_code for answer in [first, *others]] == [200] * 4
         assert ask(client, encoded(size=(100, 60))).status_code == 200  # more than all the room: alone
-        assert service._pixels == 0
+        until(lambda: service._room.taken == 0)
+
+
+def test_room_is_taken_until_nobody_has_the_picture_any_more(bundle: Path, pool: Pool) -> None:
+    """Or pictures that were given up, and are worked on all the same, would add to those that come after."""
+    with served(bundle, answer_timeout=0.2, batch_pictures=1) as (client, service):
+        first, queued = hold(client, service, pool), pool.submit(ask, client, encoded(1))  # of 2,400 pixels each
+        assert [answer.result().json()["type"] for answer in (first, queued)] == ["urn:faceline:timeout"] * 2
+        until(lambda: service._room.taken == 2400)  # the predictor has the first
+        assert not held(service).go.is_set()
+        held(service).go.set()
+        until(lambda: service._room.taken == 0)
+
+
+def test_room_is_taken_until_a_thread_has_done_with_a_picture(
+    bundle: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = threading.Event()
+
+    def slow(data: bytes, **limits: int) -> Pixels:
+        going.wait(60)
+        return decode(data, **limits)
+
+    monkeypatch.setattr("serving.service.decode", slow)
+    with served(bundle, answer_timeout=0.2) as (client, service):
+        assert ask(client, encoded()).json()["type"] == "urn:faceline:timeout"
+        assert service._room.taken == 2400
+        going.set()
+        until(lambda: service._room.taken == 0)
+
+
+def test_pictures_that_are_being_read_keep_no_bundle_from_being_opened(
+    bundle: Path, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going = threading.Event()
+
+    def slow(data: bytes, **limits: int) -> tuple[int, int]:
+        going.wait(60)
+        return dimensions(data, **limits)
+
+    monkeypatch.setattr("serving.service.dimensions", slow)
+    with served(bundle, answer_timeout=60, max_pictures=16) as (client, service):
+        files = [("pictures", encoded(seed)) for seed in range(16)]
+        asked = [pool.submit(client.post, "/predict/batch", files=files) for _ in range(4)]  # more than threads
+        until(lambda: service._waiting == 4)
+        assert client.portal is not None
+        assert client.portal.call(service.reload)
+        going.set()
+        assert [answer.result().status_code for answer in asked] == [200] * 4
+
+
+def test_who_goes_away_is_waited_for_no_longer(bundle: Path) -> None:
+    request = httpx.Request("POST", "http://here/predict", files={"picture": encoded()})
+    headers = [(name.lower(), value) for name, value in request.headers.raw]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": headers}
+    said: list[Any] = []
+
+    async def go_away() -> None:
+        service = Service(ServeSettings(bundle=bundle, answer_timeout=60), Held)
+        await service.start()
+        held(service).go.clear()
+        held(service).entered.clear()
+        left = asyncio.Event()
+        body = iter([{"type": "http.request", "body": request.read(), "more_body": False}])
+
+        async def receive() -> Any:
+            for message in body:
+                return message
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        asked = asyncio.ensure_future(create_app(service)(scope, receive, send))
+        await asyncio.to_thread(held(service).entered.wait, 60)
+        assert service._waiting == 1
+        left.set()
+        async with asyncio.timeout(30):
+            await asked
+        assert service._waiting == service._bytes == 0
+        held(service).go.set()
+        await service.stop()
+
+    asyncio.run(go_away())
+    assert said[0]["status"] == 400 and b"cut_off" in said[1]["body"]
 
 
 def test_all_that_fit_get_in_when_a_large_picture_leaves() -> None:
-    service = Service(ServeSettings(bundle=Path("none"), pixels_in_memory=100))
-
     async def two_in_turn() -> None:
-        together = asyncio.Barrier(2)
-
-        async def small() -> None:
-            async with service._space(50):
-                await together.wait()
-
-        async with service._space(100):
-            waiting = [asyncio.ensure_future(small()) for _ in range(2)]
-            await asyncio.sleep(0.01)
+        room = Room(100)
+        leave = await room.take(100)
+        waiting = [asyncio.ensure_future(room.take(50)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        assert room.taken == 100
+        leave()
         async with asyncio.timeout(5):
             await asyncio.gather(*waiting)
+        assert room.taken == 100
 
     asyncio.run(two_in_turn())
+
+
+def test_small_pictures_do_not_overtake_a_large_one() -> None:
+    async def three_in_turn() -> None:
+        room, order = Room(100), list[int]()
+
+        async def enter(pixels: int) -> None:
+            leave = await room.take(pixels)
+            order.append(pixels)
+            leave()
+
+        leave = await room.take(50)
+        waiting = [asyncio.ensure_future(enter(pixels)) for pixels in (90, 10, 20)]
+        await asyncio.sleep(0.01)
+        assert order == []
+        waiting[0].cancel()  # who gives up leaves the turn to the next
+        await asyncio.sleep(0.01)
+        assert order == [10, 20]
+        leave()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(three_in_turn())
 
 
 def test_a_bundle_is_tried_before_it_answers_and_given_up_when_the_app_ends(bundle: Path) -> None:

@@ -99,6 +99,17 @@ def test_who_declares_much_and_sends_little_keeps_nobody_away(far: httpx.Client)
     until_in_memory(far, 0, 0)
 
 
+def test_half_sent_uploads_take_nobodys_turn(bundle: Path) -> None:
+    settings = {"max_bytes": LARGEST, "max_pictures": 1, "bytes_in_memory": ROOM, "max_waiting": 2}
+    with listening(bundle, **settings) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        slow = [opened(client, LARGEST, 100) for _ in range(5)]
+        until_in_memory(client, 500, 5 * FRAMING)
+        assert ask(client, encoded()).status_code == 200
+        for connection in slow:
+            connection.close()
+        until_in_memory(client, 0, 0)
+
+
 def test_who_declares_too_much_is_told_so_before_sending_it(far: httpx.Client) -> None:
     with opened(far, LARGEST + FRAMING + 1, 0) as connection:
         assert connection.recv(12) == b"HTTP/1.1 413"

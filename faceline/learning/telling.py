@@ -1,12 +1,14 @@
 """What `faceline predict` says of pictures: as JSON, or as a table."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from faceline.learning.bundle import FaceAnswer
@@ -27,8 +29,8 @@ class Judged:
 def picture_record(judged: Judged, card: "Card") -> dict[str, Any]:
     """What is printed as JSON of one picture; a target that the bundle lacks is left out."""
     if judged.error:
-        return {"picture": str(judged.picture), "error": judged.error}
-    return {"picture": str(judged.picture), "faces": [face_record(answer, card) for answer in judged.faces]}
+        return {"picture": _shown(judged.picture), "error": judged.error}
+    return {"picture": _shown(judged.picture), "faces": [face_record(answer, card) for answer in judged.faces]}
 
 
 def pictures_table(judged: Sequence[Judged], card: "Card") -> Table:
@@ -36,10 +38,15 @@ def pictures_table(judged: Sequence[Judged], card: "Card") -> Table:
     table = Table(*COLUMNS)
     for item in judged:
         if not item.faces:
-            table.add_row(str(item.picture), item.error or "no face", *("" for _ in COLUMNS[2:]))
+            table.add_row(Text(_shown(item.picture)), Text(item.error or "no face"), *("" for _ in COLUMNS[2:]))
         for answer in item.faces:
-            table.add_row(str(item.picture), *_cells(face_record(answer, card)))
+            table.add_row(Text(_shown(item.picture)), *_cells(face_record(answer, card)))
     return table
+
+
+def _shown(picture: Path) -> str:
+    """A picture's path as it can be printed, whatever bytes its name is made of."""
+    return os.fsencode(picture).decode("utf-8", "replace")
 
 
 def face_record(answer: "FaceAnswer", card: "Card") -> dict[str, Any]:

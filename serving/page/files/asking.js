@@ -5,6 +5,7 @@ const QUALITY = 0.92;
 const STEP = 0.7; // of its sides, while a JPEG is still too large
 const SHORTEST = 320; // pixels of the longer side: where that is too large too, nothing helps
 const ATTEMPTS = 4; // while the server is busy
+const TOO_SLOW = 408; // the picture did not arrive in time
 const TOO_LARGE = 413;
 const UNREAD = 415;
 const BUSY = 503;
@@ -29,7 +30,7 @@ export class Refused extends Error {
 export async function ask(picture, { most, say, ...options }) {
   if (picture.size > most) return askSmaller(picture, { most, say, ...options });
   const response = await patiently(picture, { say, ...options });
-  if (![TOO_LARGE, UNREAD].includes(response.status)) return { answer: await answered(response) };
+  if (![TOO_SLOW, TOO_LARGE, UNREAD].includes(response.status)) return { answer: await answered(response) };
   return askSmaller(picture, { most, say, ...options }, response);
 }
 
@@ -45,7 +46,8 @@ async function askSmaller(picture, { most, ...options }, refusal) {
       const { blob, width, height } = await drawn(bitmap, longest);
       if (blob.size > most && !last) continue;
       const response = await patiently(blob, options);
-      if (response.status === TOO_LARGE && !last) continue; // it takes fewer pixels, or a server before it fewer bytes
+      // It takes fewer pixels, a server before it fewer bytes, or the way there is slow.
+      if ([TOO_SLOW, TOO_LARGE].includes(response.status) && !last) continue;
       return { answer: await answered(response), note: `It was sent as a JPEG of ${width}×${height} pixels.` };
     }
   } finally {
@@ -62,10 +64,16 @@ async function answered(response) {
 async function patiently(picture, { say, signal, ...options }) {
   for (let attempt = 1; ; attempt++) {
     const response = await sent(picture, { signal, ...options });
-    if (response.status !== BUSY || attempt === ATTEMPTS) return response;
+    if (response.status !== BUSY || attempt === ATTEMPTS || (await tookTooLong(response))) return response;
     say("The server is busy; asking again…");
     await pause(Number(response.headers.get("Retry-After") ?? 1) * attempt, signal);
   }
+}
+
+/** Whether the server gave up on this very picture, and would again. */
+async function tookTooLong(response) {
+  const problem = await response.clone().json().catch(() => null);
+  return problem?.type === "urn:faceline:timeout";
 }
 
 async function sent(picture, { largest, key, signal }) {

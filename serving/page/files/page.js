@@ -78,8 +78,12 @@ function spoken(faces) {
 }
 
 function remember(field) {
-  field.value = sessionStorage.getItem(KEY) ?? "";
-  field.addEventListener("input", () => sessionStorage.setItem(KEY, field.value));
+  try {
+    field.value = sessionStorage.getItem(KEY) ?? "";
+    field.addEventListener("input", () => sessionStorage.setItem(KEY, field.value));
+  } catch {
+    // The browser keeps nothing of this site: the key has to be typed again each time.
+  }
 }
 
 /** Say which bundle answers and how far it was off where that was measured; nothing while the server starts. */

@@ -8,6 +8,8 @@ export async function save(picture, boxes) {
   const [width, height] = [picture.naturalWidth, picture.naturalHeight].map((side) => Math.round(side * scale));
   const canvas = Object.assign(document.createElement("canvas"), { width, height });
   const context = canvas.getContext("2d");
+  context.fillStyle = "white"; // what shines through was judged so
+  context.fillRect(0, 0, width, height);
   context.drawImage(picture, 0, 0, width, height);
   context.drawImage(await imageOf(boxes, width, height), 0, 0, width, height);
   const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", QUALITY));
