@@ -6,6 +6,7 @@ Run it with `dvc repro train`. Where several machines train together, this is wh
 nothing (docs/operations.md).
 """
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -85,7 +86,7 @@ def main(shards: Path, gates: Path, store: Path, history: Path, output: Path) ->
     say = partial(click.echo, err=True)
     hardware = devices.choose(hardware_settings, recipe, say)
     checkpoints = training.checkpoints(store, shards, recipe)
-    hardware.workers.require_same(checkpoints.name)
+    hardware.workers.require_same(hashlib.sha256(f"{checkpoints.name} {hardware.policy}".encode()).hexdigest())
     if not hardware.workers.chief:
         with TemporaryDirectory() as own:
             training.train(recipe, shards, Path(own), say, hardware)

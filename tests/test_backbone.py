@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceline.errors import SettingsError, WeightsError
-from faceline.learning import networks
+from faceline.learning import networks, normalization
 from faceline.learning.networks._imagenet import prepared
 from faceline.learning.networks.backbone import KINDS
 from faceline.learning.recipe import Recipe
@@ -96,6 +96,21 @@ def test_weights_come_from_a_file_that_keras_wrote(vgg: keras.Model, tmp_path: P
     source.save_weights(path) if ending == ".weights.h5" else source.save(path)
     assert initialize(vgg, "vgg16", path) == f"starts from the weights in {path}"
     for found, wanted in zip(vgg.get_layer("vgg16").get_weights(), source.get_weights(), strict=True):
+        assert np.array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_a_network_whose_normalization_is_fused_takes_files_too(tmp_path: Path, ending: str) -> None:
+    """They name layers by their kind, and before a training some are of another."""
+    source = keras.applications.EfficientNetV2B0(
+        include_top=False, weights=None, input_shape=(64, 64, 3), include_preprocessing=False
+    )
+    path = tmp_path / f"x{ending}"
+    source.save_weights(path) if ending == ".weights.h5" else source.save(path)
+    model = normalization.fused(make("efficientnetv2_b0"))
+    initialize(model, "efficientnetv2_b0", path)
+    backbone = next(layer for layer in model.layers if hasattr(layer, "layers"))
+    for found, wanted in zip(backbone.get_weights(), source.get_weights(), strict=True):
         assert np.array_equal(found, wanted)
 
 

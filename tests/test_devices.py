@@ -35,6 +35,33 @@ print(json.dumps(found))
 """
 
 
+TOO_LARGE = """
+import json
+import tensorflow as tf
+processor = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
+import keras
+from faceline.learning import devices, optimizers
+from tests.toys import recipe
+settings = recipe(optimizer={"name": "sgd", "learning_rate": 1.0}, schedule={"name": "constant"})
+strategy = devices.choose(devices.HardwareSettings(strategy="mirrored"), settings).strategy
+with strategy.scope():
+    weight = keras.Variable([1.0, 1.0])
+    optimizer = optimizers.shared(settings, 1, "mixed_float16")
+    optimizer.build([weight])
+    optimizer.dynamic_scale.assign(1.0)
+def step(one, two):
+    def of_device():
+        first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        optimizer.apply([tf.where(first, one, two)], [weight])
+    tf.function(lambda: strategy.run(of_device))()
+    return keras.ops.convert_to_numpy(weight).tolist()
+found = [step([0.5, 0.5], [float("inf"), 0.5])]
+optimizer.dynamic_scale.assign(1.0)
+print(json.dumps([*found, step([0.25, 0.75], [0.75, 0.25])]))
+"""
+
+
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A function that lets TensorFlow say that it has some GPUs, which this machine may lack."""
@@ -89,12 +116,18 @@ def test_xla_is_refused_where_devices_add_up_their_gradients() -> None:
 
 
 def test_xla_can_be_asked_for_on_a_processor() -> None:
-    assert choose(HardwareSettings(xla=True), recipe()).xla is True
+    assert choose(HardwareSettings(xla=True), recipe(deterministic=False)).xla is True
+
+
+def test_xla_is_refused_where_keras_would_leave_it_out_in_silence() -> None:
+    with pytest.raises(SettingsError, match=r"hardware\.xla = True: not with a recipe that is deterministic"):
+        choose(HardwareSettings(xla=True), recipe(deterministic=True))
 
 
 DROPPING_NONE = {"filters": 2, "dropout": 0.0}  # devices would drop other features than one does
 AGES = {"age": {"loss": "dldl"}}
 WHOLE = {"networks": [{"network": "system_d", "arguments": DROPPING_NONE, "targets": AGES}], "epochs": 2}
+SHORTENED = {**WHOLE, "optimizer": {"name": "sgd", "learning_rate": 0.1, "clip_norm": 0.05}}
 HEADS = {  # after them no weight moves; the statistics of normalization do, which each device takes of its own rows
     "networks": [{"network": "compact", "arguments": {"width": 2, "dropout": 0.0}, "targets": AGES}],
     "heads_first": {"epochs": 5, "learning_rate": 0.01},
@@ -103,7 +136,11 @@ HEADS = {  # after them no weight moves; the statistics of normalization do, whi
 }
 
 
-@pytest.mark.parametrize(("changes", "alike"), [(WHOLE, 1e-4), (HEADS, 1e-2)], ids=["all of it", "heads first"])
+@pytest.mark.parametrize(
+    ("changes", "alike"),
+    [(WHOLE, 1e-4), (SHORTENED, 1e-4), (HEADS, 1e-2)],
+    ids=["all of it", "gradients shortened", "heads first"],
+)
 def test_two_devices_train_as_one_does(tmp_path: Path, changes: dict[str, Any], alike: float) -> None:
     shards = write_shards(tmp_path / "shards", ShardSettings(formats=("tfrecord",), rows=20, seed=1))
     settings = recipe(batch_size=14, **changes)  # the last batch of validation is smaller
@@ -117,6 +154,12 @@ def test_two_devices_train_as_one_does(tmp_path: Path, changes: dict[str, Any], 
     assert two[1] == pytest.approx(one[1], rel=alike)
     for a, b in zip(tf.nest.flatten(one[2]), tf.nest.flatten(two[2]), strict=True):
         assert a == pytest.approx(b, abs=1e-4)
+
+
+def test_a_gradient_too_large_for_float16_on_one_device_is_a_step_of_none() -> None:
+    done = subprocess.run([sys.executable, "-c", TOO_LARGE], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[1.0, 1.0], [0.0, 0.0]]
 
 
 def test_a_batch_that_devices_cannot_share_evenly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,16 @@ def test_of_several_machines_the_chief_alone_learns_them(shards: Path, tmp_path:
     assert any("learned first" in line for line in said) is (index == 0)
 
 
+def test_in_float16_their_losses_are_scaled(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or gradients too small for it would vanish."""
+    wanted, used = settings(), list[str]()
+    monkeypatch.setattr(keras.Model, "fit", lambda model, *_, **__: used.append(type(model.optimizer).__name__))
+    for policy in ("mixed_float16", "float32"):
+        model = training.build(wanted.networks[0], wanted, policy)
+        heads_first.learn_heads(model, wanted.networks[0], wanted, Subset.of(shards, "train"), used.append)
+    assert [name for name in used if "parameters" not in name] == ["LossScaleOptimizer", "AdamW"]
+
+
 def test_a_network_that_pools_nothing_is_refused(shards: Path) -> None:
     with pytest.raises(SettingsError, match="system_d-age-gender: heads_first: the network pools no maps"):
         learned(settings(networks=RECIPE["networks"]), shards)

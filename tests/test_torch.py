@@ -104,6 +104,15 @@ def test_a_tensor_lies_within_its_storage(tmp_path: Path, older: bool, old: byte
 
 
 @pytest.mark.parametrize("older", [False, True])
+def test_names_that_share_a_storage_take_no_more_than_the_file(tmp_path: Path, older: bool) -> None:
+    """Each becomes an array of its own: a few bytes of pickle a name would make gigabytes of megabytes."""
+    state = {"x": np.arange(10_000, dtype=np.float32)}
+    items = b"".join(text(f"x{number}") + tensor("0", state["x"], older) for number in range(9))
+    data = b"\x80\x02" + EMPTY + b"(" + items + b"u."
+    assert "larger than the file" in one_line(write_state(tmp_path / "x.pt", state, older=older, data=data))
+
+
+@pytest.mark.parametrize("older", [False, True])
 def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, older: bool) -> None:
     whole = write_state(tmp_path / "x.pt", STATE, older=older).read_bytes()
     for keep in (0, 3, 40, len(whole) // 2, len(whole) - 1):

@@ -153,7 +153,7 @@ def test_pictures_too_small_for_the_network_are_told_in_one_line(shards: Path, t
 
 def test_a_gradient_is_shortened_and_sgd_has_its_momentum() -> None:
     settings = recipe(optimizer={"name": "sgd", "learning_rate": 1.0, "momentum": 0.5, "clip_norm": 5.0})
-    optimizer = optimizers.build(settings, 1)
+    optimizer = optimizers.shared(settings, 1, "float32")
     weights = keras.Variable([0.0, 0.0])
     for _ in range(2):
         optimizer.apply([keras.ops.convert_to_tensor([30.0, 40.0])], [weights])
@@ -181,6 +181,20 @@ def test_the_learning_rate_falls_on_a_plateau(shards: Path, tmp_path: Path) -> N
     result = train(recipe(optimizer=still, schedule=schedule, epochs=6), shards, tmp_path)
     rates = [row["learning_rate"] for row in result.history]
     assert rates == pytest.approx([1e-15, 1e-15, 1e-15, 5e-16, 5e-16, 4e-16])
+
+
+def test_a_plateau_does_not_raise_a_learning_rate_below_its_minimum(shards: Path, tmp_path: Path) -> None:
+    still = {"name": "rmsprop", "learning_rate": 1e-15}
+    schedule = {"name": "plateau", "patience": 1}
+    result = train(recipe(optimizer=still, schedule=schedule, epochs=3), shards, tmp_path)
+    assert [row["learning_rate"] for row in result.history] == pytest.approx([1e-15] * 3)
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1])
+def test_a_seed_that_tensorflow_takes_for_none_is_one(shards: Path, tmp_path: Path, seed: int) -> None:
+    first, again = (train(recipe(seed=seed, epochs=1), shards, tmp_path / run) for run in ("first", "again"))
+    for mine, same in zip(first.model.get_weights(), again.model.get_weights(), strict=True):
+        assert np.array_equal(mine, same)
 
 
 def test_other_shards_recipe_or_network_have_other_checkpoints(shards: Path, tmp_path: Path) -> None:

@@ -62,6 +62,8 @@ def choose(settings: HardwareSettings, recipe: Recipe, say: Callable[[str], None
         # Keras compiles a replica's whole step, in which the replicas would have to meet.
         named = "mirrored" if mirrored else "workers"
         raise SettingsError(f"hardware.xla = True: not with strategy {named}, whose devices add up their gradients")
+    if settings.xla is True and recipe.deterministic:
+        raise SettingsError("hardware.xla = True: not with a recipe that is deterministic, for which Keras has no XLA")
     policy = dtype_policy(recipe.precision)
     strategy = _mirrored() if mirrored else tf.distribute.get_strategy()
     devices = strategy.num_replicas_in_sync

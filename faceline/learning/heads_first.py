@@ -41,6 +41,7 @@ def learn_heads(
     known = {target: ~np.isnan(values) for target, values in labels.items()}
     chosen = {target: getattr(entry.targets, target) for target in labels}
     behind = keras.Model(pooled, model.output)
+    behind.dtype_policy = model.dtype_policy  # by which Keras knows that float16 needs its losses scaled
     given = {target: np.where(known[target], values, 0)[:, None] for target, values in labels.items()}
     weights = {target: rows.astype(np.float32) for target, rows in known.items()}
     batches = _Batches(features, given, weights, recipe.batch_size, recipe.seed)

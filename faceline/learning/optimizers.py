@@ -1,14 +1,57 @@
 """The optimizer of a recipe, with its schedule, averages and clipping."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from faceline.learning.recipe import Cosine, Recipe
 
+Gradients = Sequence[Any]  # a tensor a variable; None where there is no gradient
 
-def build(recipe: Recipe, steps: int) -> keras.Optimizer:
-    """The recipe's optimizer; `steps` is batches an epoch."""
+
+def shared(recipe: Recipe, steps: int, policy: str) -> keras.Optimizer:
+    """The recipe's optimizer for all devices of the current strategy; `steps` is batches an epoch.
+
+    Each device has the gradients of its part of a batch, and Keras adds them up last, after it has shortened them and
+    looked for numbers too large for float16. Where that matters they are brought together first.
+
+    Args:
+        policy: Keras's dtype policy of the network.
+    """
+    devices, longest = tf.distribute.get_strategy().num_replicas_in_sync, recipe.optimizer.clip_norm
+    if devices == 1 or (longest is None and policy != "mixed_float16"):
+        return build(recipe, steps, longest)
+
+    def means(gradients: Gradients) -> Gradients:
+        there = [gradient for gradient in gradients if gradient is not None]
+        reduced = iter(tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, there))
+        return [None if gradient is None else next(reduced) for gradient in gradients]
+
+    # Keras's sum will make the mean of the parts so many times as long again.
+    return meeting(build(recipe, steps, longest and longest / devices), policy, means)
+
+
+def meeting(optimizer: keras.Optimizer, policy: str, means: Callable[[Gradients], Gradients]) -> keras.Optimizer:
+    """The same optimizer, which takes the `means` of all gradients before it does anything with them.
+
+    Args:
+        policy: Keras's dtype policy of the network.
+    """
+    if policy == "mixed_float16":  # as Keras would: it skips a step of too large gradients, which all must
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    kind = type(optimizer)
+
+    class Meeting(kind):  # type: ignore[misc, valid-type]
+        def apply(self, grads: Gradients, trainable_variables: Any = None) -> None:
+            super().apply(means(grads), trainable_variables)
+
+    return Meeting.from_config(optimizer.get_config())
+
+
+def build(recipe: Recipe, steps: int, clip_norm: float | None) -> keras.Optimizer:
+    """The recipe's optimizer, with this bound on its gradients; `steps` is batches an epoch."""
     settings, peak = recipe.optimizer, recipe.optimizer.learning_rate
     rate: Any = peak
     if isinstance(recipe.schedule, Cosine):
@@ -18,7 +61,7 @@ def build(recipe: Recipe, steps: int) -> keras.Optimizer:
         falling = max(1, total - rise)
         rate = schedule(peak / 20, falling, warmup_target=peak, warmup_steps=rise) if rise else schedule(peak, falling)
     options: dict[str, Any] = {"use_ema": True, "ema_momentum": settings.ema_momentum} if settings.ema_momentum else {}
-    options["global_clipnorm"] = settings.clip_norm
+    options["global_clipnorm"] = clip_norm
     if settings.name == "adamw":
         return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, **options)
     if settings.name == "sgd":

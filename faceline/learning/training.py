@@ -46,6 +46,7 @@ from faceline.learning.recipe import Member, NetworkSettings, Plateau, Recipe, r
 from faceline.learning.workers import ALONE, Workers
 
 Say = Callable[[str], None]
+SEEDS = 2**31 - 1  # TensorFlow takes seeds modulo it
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def compile_network(
     if recipe.augmentation.mixup:
         losses = {name: mixup.mixed_loss(of_label) for name, of_label in losses.items()}
     model.compile(
-        optimizer=workers.averaging(optimizers.build(recipe, steps), model.dtype_policy.name),
+        optimizer=workers.averaging(optimizers.shared(recipe, steps, model.dtype_policy.name), model.dtype_policy.name),
         loss=losses,
         loss_weights={name: head.weight for name, head in chosen.items()},
         weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},
@@ -167,6 +168,8 @@ def _train_one(
     recipe = recipe.of(entry)
     recipe = recipe.model_copy(update={"seed": recipe.seed + number - 1})  # nothing else differs between members
     keras.utils.set_random_seed(recipe.seed)
+    if recipe.seed % SEEDS == 0:  # which TensorFlow takes for none, and then cannot shuffle by a seed that is a tensor
+        tf.random.set_seed(1)
     learning, judging = subsets
     workers = hardware.workers
     names, steps = entry.targets.names, inputs.steps(learning, recipe)
@@ -307,7 +310,8 @@ class _Watch:
         progress.held = 0 if better else progress.held + 1
         if isinstance(schedule, Plateau) and progress.held >= schedule.patience:
             optimizer = self.model.optimizer
-            optimizer.learning_rate = max(optimizers.rate(optimizer) * schedule.factor, schedule.minimum)
+            rate = optimizers.rate(optimizer)
+            optimizer.learning_rate = min(rate, max(rate * schedule.factor, schedule.minimum))
             progress.held = 0
         stop = progress.waited >= self.recipe.early_stopping.patience
         progress.finished = stop or progress.epoch == self.recipe.epochs

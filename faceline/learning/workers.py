@@ -15,6 +15,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -125,19 +126,11 @@ class Workers:
         Args:
             policy: Keras's dtype policy of the network.
         """
-        import keras
+        from faceline.learning import optimizers
 
         if not self.add:
             return optimizer
-        if policy == "mixed_float16":  # as Keras would: it skips a step of too large gradients, which all must
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-        kind, add, count = type(optimizer), self.add, self.count
-
-        class Averaging(kind):  # type: ignore[misc, valid-type]
-            def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-                super().apply(_means(grads, add, count), trainable_variables)
-
-        return Averaging.from_config(optimizer.get_config())
+        return optimizers.meeting(optimizer, policy, partial(_means, add=self.add, count=self.count))
 
     def begin(self, model: "keras.Model", progress: "Progress") -> None:
         """Give all the chief's network, optimizer and progress, and each its own random numbers for its own rows."""
@@ -187,7 +180,7 @@ class Workers:
         with self.together():
             same = list(self.chiefs(mine)) == mine
         if not same:
-            what = "its code, params.yaml, shards, or version of Keras or TensorFlow differs"
+            what = "its code, params.yaml, shards, precision, or version of Keras or TensorFlow differs"
             raise SettingsError(f"worker {self.index + 1} would train something else than the chief: {what}")
 
     @contextmanager

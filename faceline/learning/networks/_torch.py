@@ -82,7 +82,7 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file:
             zipped = file.read(4) == b"PK\x03\x04"
             tensors, fetch = _zipped(file) if zipped else _older(file)
-            _bounded({tensor.storage for tensor in tensors.values()}, path.stat().st_size)
+            _bounded(tensors.values(), path.stat().st_size)
             return {name: _array(tensor, fetch(tensor.storage)) for name, tensor in tensors.items()}
     except FAULTS as error:
         why = " ".join(str(error).split())[:200] or type(error).__name__
@@ -198,8 +198,11 @@ def _tensors(state: Any) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _bounded(storages: Collection[Storage], size: int) -> None:
-    if sum(storage.size for storage in storages) > size:
+def _bounded(tensors: Collection[Tensor], size: int) -> None:
+    """Refuse more bytes than the file has: of storages, and of tensors, each of which becomes an array of its own."""
+    stored = sum(storage.size for storage in {tensor.storage for tensor in tensors})
+    read = sum(math.prod(tensor.shape) * np.dtype(tensor.storage.dtype).itemsize for tensor in tensors)
+    if max(stored, read) > size:
         raise ValueError(f"its tensors are larger than the file, which has {size} bytes; is it cut off?")
 
 

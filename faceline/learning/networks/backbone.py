@@ -103,10 +103,14 @@ def initialize(model: "keras.Model", arguments: Arguments) -> str | None:
     if weights is None:
         return None
     backbone = next(layer for layer in model.layers if hasattr(layer, "layers"))
+    side = backbone.input_shape[1]
     if weights == "imagenet":
-        backbone.set_weights(_downloaded(name, backbone.input_shape[1]))
+        backbone.set_weights(_downloaded(name, side))
         return "starts from ImageNet's weights"
-    _load(backbone, Path(weights), f"the weights of {name} without its classifier, as Keras saves them")
+    # Files name layers by their kind, which others than Keras's may have taken the place of (`normalization.fused`).
+    plain = _make(name, side, weights=None)
+    _load(plain, Path(weights), f"the weights of {name} without its classifier, as Keras saves them")
+    backbone.set_weights(plain.get_weights())
     return f"starts from the weights in {weights}"
 
 
