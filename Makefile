@@ -52,10 +52,10 @@ lock: $(READY) ## Resolve pyproject.toml anew into requirements.lock and those o
 		--group serve-$$kind --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--output-file deploy/serve-$$kind.lock || exit; done
 
-clean: ## Remove what the pipeline made (not the cache, not data/raw of your own) and the environment
+clean: ## Remove what the pipeline makes again (not the cache, studies, accepted splits, cross-validation) and the environment
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	rm -rf data/raw/sample data/ingest data/clean data/detect data/crop data/split data/shards data/evaluate data/report \
-		data/crossvalidate data/settings data/store data/gates/*.pass models/bundle
+		data/settings data/store/detect data/store/train data/store/crossvalidate data/gates/*.pass models/bundle
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "faceline needs Python 3.11; set PYTHON=/path/to/python3.11")'

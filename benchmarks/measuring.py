@@ -71,12 +71,15 @@ def _resident(pid: int) -> list[int]:
 
 
 def show_growth(runs: Sequence[Mapping[str, float]], as_json: bool, **about: str) -> None:
-    """Print rows, seconds and peak_bytes of each run, and by how many bytes a row the peak grew from first to last."""
+    """Print rows, seconds and peak_bytes of each run and, of several sizes, by how many bytes a row the peak grew."""
     first, last = runs[0], runs[-1]
-    growth = round((last["peak_bytes"] - first["peak_bytes"]) / max(1, last["rows"] - first["rows"]))
+    rows = last["rows"] - first["rows"]
+    growth = round((last["peak_bytes"] - first["peak_bytes"]) / rows) if rows else None
     if as_json:
-        return click.echo(json.dumps({**about, "runs": runs, "bytes_per_row": growth}, indent=2))
+        click.echo(json.dumps({**about, "runs": runs, "bytes_per_row": growth}, indent=2))
+        return
     for run in runs:
         rate, peak = run["rows"] / run["seconds"], run["peak_bytes"] / 2**20
         click.echo(f"{run['rows']:>9.0f} rows {run['seconds']:8.1f} s {rate:8.0f} pictures/s {peak:8.0f} MiB at most")
-    return click.echo(f"each further row: {growth} bytes")
+    if growth is not None:
+        click.echo(f"each further row: {growth} bytes")

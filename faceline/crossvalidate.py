@@ -35,9 +35,9 @@ from faceline.files import atomic_directory, atomic_file, read_json, read_table,
 from faceline.gates.passes import require_pass, write_pass
 from faceline.learning import predicting
 from faceline.learning.card import read_card
-from faceline.learning.recipe import Recipe
+from faceline.learning.recipe import Recipe, recipe_digest
 from faceline.learning.weighting import require_labels
-from faceline.params import chosen, read_settings, section
+from faceline.params import PARAMS, chosen, read_settings, section
 
 STORE = Path("store/crossvalidate")
 PLAN = STORE / "plan.json"
@@ -85,8 +85,8 @@ def prepare(data: Path) -> None:
         except SettingsError as error:
             raise SettingsError(f"without fold {place.name}: {error}") from None
     folds = [plan_of(place, recipe) for place in places]
-    plan = {"dataset": dataset, "recipe": name, "shards": sha256_file(shards / MANIFEST), "folds": folds}
-    write_json(data / PLAN, plan)
+    plan = {"dataset": dataset, "recipe": name, "recipe_digest": recipe_digest(recipe)}
+    write_json(data / PLAN, {**plan, "shards": sha256_file(shards / MANIFEST), "folds": folds})
     done = sum(Path(fold["answers"]).exists() for fold in folds)
     click.echo(f"dataset {dataset}, recipe {name}: {len(folds)} folds, {done} of them done")
 
@@ -96,19 +96,22 @@ def prepare(data: Path) -> None:
 @click.pass_obj
 def answer(data: Path, fold: int) -> None:
     """Ask the bundle of FOLD about the fold's pictures, and keep the answers in place of the bundle."""
-    entry = next((entry for entry in read_plan(data)["folds"] if entry["fold"] == fold), None)
+    plan = read_plan(data)
+    entry = next((entry for entry in plan["folds"] if entry["fold"] == fold), None)
     if entry is None:
         raise SourceError(f"{data / PLAN} has no fold {fold}")
+    bundle = Path(entry["bundle"])
+    require_planned(bundle, plan)
     load_tensorflow()
     from faceline.learning.answering import CropPredictor
 
-    predictor = CropPredictor(Path(entry["bundle"]))
+    predictor = CropPredictor(bundle)
     shards = Path(entry["shards"])
     rows, crops = read_rows(shards, HELD_OUT), CropFormat.of(read_manifest(shards))
     tables = list(predicting.predictions(rows, crops, predictor.predict_crops))
     answered = grouped(pa.concat_tables([PREDICTIONS.empty_table(), *tables]), data / "split")
     write_table(Path(entry["answers"]), answered, PREDICTIONS)
-    shutil.rmtree(Path(entry["bundle"]).parent)
+    shutil.rmtree(bundle.parent)
     click.echo(f"fold {fold}: {answered.num_rows} pictures answered")
 
 
@@ -194,6 +197,19 @@ def read_plan(data: Path) -> dict[str, Any]:
         raise SourceError(f"{data / PLAN} is missing; run `python -m pipelines crossvalidate`")
     plan: dict[str, Any] = read_json(data / PLAN)
     return plan
+
+
+def require_planned(bundle: Path, plan: dict[str, Any]) -> None:
+    """Refuse a fold's bundle that was not trained as planned, and remove it: each training reads params.yaml anew.
+
+    Raises:
+        SettingsError: its recipe or dataset is another than the plan's.
+    """
+    card = read_card(bundle)
+    if (card.dataset, card.recipe.digest) != (plan["dataset"], plan["recipe_digest"]):
+        shutil.rmtree(bundle.parent)
+        told = f"the settings in {PARAMS} changed during the run, and this fold was trained with the new ones"
+        raise SettingsError(f"{told}; run it again")
 
 
 def read_answers(plan: dict[str, Any]) -> dict[int, pa.Table]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 FLOWS = ("rebuild", "check", "compare", "tune", "crossvalidate", "promote")
+STATUS = {"Refused": 3}  # exit statuses by the name of a flow's state, where 0 and 1 do not tell it
 REPORTS_PORT = 4201
 
 
@@ -63,7 +64,7 @@ def as_command(flow: "Flow[..., Any]") -> click.Command:
     def run(**given: Any) -> None:
         state = flow(**given, return_state=True)
         click.echo(f"{flow.name}: {state.name}. {state.message or ''}")
-        sys.exit(not state.is_completed())
+        sys.exit(STATUS.get(str(state.name), not state.is_completed()))
 
     properties = flow.parameters.properties
     about = (flow.description or "").partition("\nArgs:")[0]  # the options tell the rest
@@ -78,10 +79,14 @@ def simple(schema: dict[str, Any]) -> bool:
 
 def option(name: str, schema: dict[str, Any]) -> click.Option:
     """The option of a parameter, from its JSON schema."""
-    variants = [schema, *schema.get("anyOf", [])]
-    kind = next(entry["type"] for entry in variants if entry.get("type", "null") != "null")
+    typed = next(entry for entry in (schema, *schema.get("anyOf", [])) if entry.get("type", "null") != "null")
+    kind, least = typed["type"], typed.get("minimum")
     many, default = kind == "array", schema.get("default")
-    types: dict[str, Any] = {"integer": int, "number": float, "boolean": bool}
+    types: dict[str, Any] = {
+        "integer": int if least is None else click.IntRange(least),
+        "number": float if least is None else click.FloatRange(least),
+        "boolean": bool,
+    }
     chosen = click.Choice(schema["enum"]) if "enum" in schema else types.get(kind, str)
     words = " ".join(schema.get("description", "").split())
     return click.Option(

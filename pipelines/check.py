@@ -31,22 +31,24 @@ UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 def check(
     deployment: str = "rebuild/nightly", folder: Path = Path(), ref: str = "HEAD", remote: str | None = None
 ) -> State:
-    """Look for new raw data, commits and data on the remote; start a deployment when something changed.
+    """Look for new raw data, another commit and data that the remote alone has; start a deployment if there are any.
 
     What was seen last is a Prefect variable, so it outlives the runner. It is renewed when a rebuild is started, not
     when it succeeds: data that a gate refuses are not rebuilt every hour. What changes while one, or another run in the
-    folder, is at work is left to a later check.
+    folder, is at work is left to a later check, as is all after a killed `compare` or `tune` until its workspace is
+    given back: a check changes nothing.
 
     Args:
         deployment: What to start, as flow/deployment.
         folder: The project whose raw data are looked at.
-        ref: The git ref that the deployment builds; the project's git remotes are asked first.
-        remote: The DVC remote to look at.
+        ref: The git ref that the deployment builds, by default the commit that is checked out. The project's git
+            remotes are asked first: `origin/main` follows their branch, if the deployment has that `ref` too.
+        remote: The DVC remote to look at, for what dvc.lock names and the cache here lacks.
     """
     say = get_run_logger().info
     try:
         # Alone in the folder: until another run's end its dataset may be an overridden one.
-        with place.opened(folder, f"run {runtime.flow_run.name}", "cancel", say) as project:
+        with place.opened(folder, f"run {runtime.flow_run.name}", "cancel", say, only_looks=True) as project:
             now = fingerprint(project, ref, remote)
     except BusyError as busy:
         return Completed(name=UNCHANGED, message=f"{busy}, so a later check looks")
@@ -85,13 +87,15 @@ def under_way(deployment: str) -> bool:
 def fingerprint(project: Project, ref: str, remote: str | None) -> dict[str, str]:
     """Digests of what a rebuild starts from: raw data (names, sizes, times), the commit, and the remote if any.
 
+    Of the remote only what it has and the cache here lacks: results that are not pushed yet are nothing new.
+
     Raises:
         ProjectError: DVC or git cannot tell.
     """
     found = {"raw data": digest(raw(project)), "commit": place.resolved(project, ref, get_run_logger().warning)}
     if remote:
         status = project.answer(*DVC, "status", "--cloud", "--json", "--remote", remote)
-        found["remote"] = digest(json.loads(status))
+        found["remote"] = digest(sorted(name for name, state in json.loads(status).items() if state == "deleted"))
     return found
 
 

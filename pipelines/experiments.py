@@ -54,14 +54,19 @@ def untouched(project: Project) -> Iterator[Callable[[], None]]:
         path.unlink()
 
 
+def was_killed(project: Project) -> bool:
+    """Whether a run was killed in `untouched` and its workspace is not given back yet."""
+    return (project.folder / SNAPSHOT).exists()
+
+
 def give_back(project: Project, say: Say) -> None:
     """Give back the workspace of a run that was killed in `untouched`, and keep what was changed since as a stash.
 
     Not where HEAD has moved since: it would undo what was committed. Either is said.
     """
-    path = project.folder / SNAPSHOT
-    if not path.exists():
+    if not was_killed(project):
         return
+    path = project.folder / SNAPSHOT
     snapshot, _, head = path.read_text(encoding="utf-8").partition(" ")
     if head != _head(project):
         seen = f"`git diff {head[:12]} {PARAMS}` shows what it left and what was changed since"

@@ -27,16 +27,30 @@ POLL = 1.0  # seconds between two looks at a lock
 
 
 class BusyError(Exception):
-    """Another run works in the folder."""
+    """Another run works in the folder, or was killed there."""
+
+
+def require_clone(ref: str | None, branch: str | None) -> None:
+    """Refuse a branch where there is no ref to work at, before any work: it would get nothing."""
+    if branch and not ref:
+        raise ProjectError(f"only a clone leaves its result on a branch ({branch}): name the ref to work at, too")
 
 
 @contextmanager
 def opened(
-    folder: Path, holder: str, when_busy: WhenBusy, say: Say, *, ref: str | None = None, name: str = "clone"
+    folder: Path,
+    holder: str,
+    when_busy: WhenBusy,
+    say: Say,
+    *,
+    ref: str | None = None,
+    name: str = "clone",
+    only_looks: bool = False,
 ) -> Iterator[Project]:
     """The project in `folder` or its clone at `ref`, for this run alone; its programs are ended with the block.
 
-    What a killed run has left of its experiments in the folder is given back first.
+    What a killed run has left of its experiments in the folder is given back first, but not to a run that only looks:
+    somebody may be at work there.
 
     Args:
         folder: the project.
@@ -45,8 +59,10 @@ def opened(
         say: is told a line about what happens.
         ref: of git; with it the place is a clone called `name`, which no run shares.
         name: of the clone.
+        only_looks: whether the run changes nothing in the folder.
 
     Raises:
+        BusyError: another run works there, or what a killed one has left is in the way of one that only looks.
         ProjectError: the folder holds no DVC repository with a dvc.yaml, or git does not know the ref.
     """
     folder = folder.resolve()
@@ -60,8 +76,10 @@ def opened(
         try:
             if ref:
                 clone(Project(folder), project, ref, say)
-            else:
+            elif not only_looks:
                 experiments.give_back(project, say)
+            elif experiments.was_killed(project):
+                raise BusyError(f"a run was killed in {where}, whose workspace the next run of another flow gives back")
             yield project
         finally:
             project.children.stop()

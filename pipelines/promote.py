@@ -19,6 +19,7 @@ from faceline.files import sha256_file, write_json
 from pipelines import place
 from pipelines.artifacts import BASELINE
 from pipelines.building import Build, build
+from pipelines.children import Say
 from pipelines.place import BusyError, WhenBusy
 from pipelines.project import DVC, Project, ProjectError, author, faults, read_json, verdict
 
@@ -48,12 +49,13 @@ def promote(
 
     It must have passed its gate, and be better than the baseline in one headline metric and worse in none by a paired
     bootstrap on the test predictions (and, of accuracies, by the exact sign test). Otherwise the run ends Refused and
-    says why; nothing is changed then. A promotion that was killed before it tagged its commit is finished instead.
+    says why; nothing is changed then. A promotion that was killed before it tagged its commit is finished instead; of
+    one that was killed before its commit the baseline is taken back first.
 
     Args:
         folder: The project; the candidate is what lies in it.
         ref: Take the candidate from this git ref (a branch, a commit, an experiment) in a clone instead.
-        branch: The branch on which a clone leaves the promotion; must be named with `ref`.
+        branch: The branch on which a clone leaves the promotion; must be named with `ref`, and not without.
         without_comparison: Accept a candidate also where the baseline left no predictions to compare with.
         when_busy: What to do while another run works in the folder.
     """
@@ -61,10 +63,12 @@ def promote(
     if ref and not branch:
         return Failed(message=f"{ref} is promoted in a clone, which is not kept: name the branch that is to have it")
     try:
+        place.require_clone(ref, branch)
         holder = f"run {runtime.flow_run.name}"
         with place.opened(folder, holder, when_busy, say, ref=ref, name="promote") as project:
             if ref:
                 place.link_raw(folder, project, say)
+            take_back(project, say)
             require_ready(project)
             if killed := finish(project):
                 version, reason = killed
@@ -105,6 +109,21 @@ def accepted(project: Project) -> dict[str, Any] | None:
     """What models/baseline.json has of the chosen dataset."""
     entry: dict[str, Any] | None = (read_json(project.folder / BASELINE) or {}).get(project.chosen()[0])
     return entry
+
+
+def take_back(project: Project, say: Say) -> None:
+    """Take back the baseline that a promotion has written which was killed before its commit: its version is none."""
+    version = (accepted(project) or {}).get("version")
+    known = project.git("ls-tree", "HEAD", "--", BASELINE)
+    committed = project.git("show", f"HEAD:{BASELINE}") if known else ""
+    if version is None or f'"{version}"' in committed or project.git("tag", "--list", version):
+        return
+    project.git("reset", "--quiet", "--", BASELINE)
+    if known:
+        project.git("restore", "--", BASELINE)
+    else:
+        (project.folder / BASELINE).unlink()
+    say(f"the promotion to {version} was killed before its commit, so {BASELINE} is again as it was before")
 
 
 def finish(project: Project) -> tuple[str, str] | None:

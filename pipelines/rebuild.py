@@ -9,6 +9,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
+from slugify import slugify
 
 from pipelines import artifacts, experiments, place, reports
 from pipelines.building import CACHED, Build, Built, build
@@ -42,7 +43,7 @@ def rebuild(  # noqa: PLR0917 - each is a field in the UI
         targets: Stages to bring up to date, with what they need; all without.
         force: Run stages also where nothing changed.
         dataset: An entry of `datasets` in params.yaml. With this, `recipe` or `set` the run is recorded as a DVC
-            experiment of its own name.
+            experiment of its own name, with `-` for blanks and the like.
         recipe: An entry of `recipes` in params.yaml.
         set: Further overrides, as `-S` of `dvc exp run`.
         parallel: How many independent stages may run side by side.
@@ -50,14 +51,16 @@ def rebuild(  # noqa: PLR0917 - each is a field in the UI
         retry_delay: Seconds before it is.
         folder: The project.
         ref: Work in a clone of the project at this git ref, not in the folder itself.
-        branch: Leave the clone's result as a commit on this branch of the project.
+        branch: Leave the clone's result as a commit on this branch of the project; not without `ref`.
         remote: The DVC remote to pull from first and to push to afterwards.
         when_busy: What to do while another run works in the folder.
     """
     say, name = get_run_logger().info, str(runtime.flow_run.name)
+    experiment = slugify(name, lowercase=False)  # git does not take every name
     changes = experiments.overrides(dataset, recipe, set)
     how = Build(force=force, parallel=parallel, retries=retries, delay=retry_delay)
     try:
+        place.require_clone(ref, branch)
         deployed = str(runtime.deployment.name or WORKSPACE)
         clone = "rebuild" if deployed == WORKSPACE else deployed  # reports have the project's own folder by that name
         with place.opened(folder, f"run {name}", when_busy, say, ref=ref, name=clone) as project:
@@ -69,9 +72,9 @@ def rebuild(  # noqa: PLR0917 - each is a field in the UI
             built = build(project, targets, how)
             publish(project, built)
             if built.done and changes:
-                experiments.save(project, name, built.completed, say)
+                experiments.save(project, experiment, built.completed, say)
                 if ref:
-                    project.dvc("exp", "push", "--no-cache", "origin", name, say=say)  # out of the clone
+                    project.dvc("exp", "push", "--no-cache", "origin", experiment, say=say)  # out of the clone
             if built.done and remote:
                 push(project, remote)
             if built.done and ref and branch:

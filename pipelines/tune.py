@@ -7,10 +7,11 @@ than others did at the same epoch is pruned: its training is ended, so it exits 
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -19,6 +20,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
+from pydantic import Field
 from ruamel.yaml import YAML
 
 from faceline.errors import SettingsError
@@ -42,7 +44,9 @@ LOSS = "val_loss"  # training keeps the weights of the epoch with the lowest
 
 
 @flow(persist_result=False)
-def tune(trials: int | None = None, folder: Path = Path(), when_busy: WhenBusy = "wait") -> State:
+def tune(
+    trials: Annotated[int, Field(ge=1)] | None = None, folder: Path = Path(), when_busy: WhenBusy = "wait"
+) -> State:
     """Search the space `tune.space` of params.yaml; the best settings found become a recipe there.
 
     The study lies in data/store/tune, so a run goes on where another was ended. Apart from the new recipe the
@@ -63,12 +67,13 @@ def tune(trials: int | None = None, folder: Path = Path(), when_busy: WhenBusy =
                 settings = read_settings(TuneSettings, "tune", path=params)
                 base = section("recipes", settings.recipe, path=params)
                 require_space(settings, base)
+                require_own_recipe(project, settings)
                 built = build(project, [DATA_READY], Build())
                 if not built.done:
                     return final(built)
                 study = open_study(project, settings, base)
                 search = Search(project, settings, base, study)
-                search.run(trials or settings.trials, restore)
+                search.run(settings.trials if trials is None else trials, restore)
             publish(study, settings)
             return conclude(project, settings, base, study)
     except BusyError as busy:
@@ -79,29 +84,46 @@ def tune(trials: int | None = None, folder: Path = Path(), when_busy: WhenBusy =
         return Failed(message=str(error))
 
 
+def database(project: Project, settings: TuneSettings) -> Path:
+    """Where the study lies."""
+    return project.folder / STUDIES / f"{settings.study}.db"
+
+
+def require_own_recipe(project: Project, settings: TuneSettings) -> None:
+    """Refuse a study whose trials and result would replace a recipe that it has not made, before any work."""
+    recipes = section("recipes", path=project.folder / PARAMS)
+    foreign = settings.study in recipes and not database(project, settings).exists()
+    if foreign or settings.study == settings.recipe:
+        raise SettingsError(
+            f"{PARAMS}: recipes.{settings.study} is there and not made by the study {settings.study}, which would "
+            "replace it; give tune.study another name, or the recipe"
+        )
+
+
 def open_study(project: Project, settings: TuneSettings, base: Mapping[str, Any]) -> optuna.Study:
     """The study on disk, new or as far as it is.
 
     Raises:
         SettingsError: it was begun with other settings or on other data, so that its trials cannot be compared.
     """
-    path = project.folder / STUDIES / f"{settings.study}.db"
+    path = database(project, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     study = optuna.create_study(
         study_name=settings.study,
         storage=f"sqlite:///{path}",
         direction=settings.direction,
-        sampler=optuna.samplers.TPESampler(seed=settings.seed),
         pruner=optuna.pruners.MedianPruner(settings.startup_trials, settings.warmup_epochs),
         load_if_exists=True,
     )
+    # What the sampler drew before is not in the database: with the same seed it would draw that once more.
+    study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
     lock = YAML(typ="safe").load(project.folder / "dvc.lock")
     told = settings.model_dump(mode="json", include={"metric", "direction", "space"})
     basis = digest([told, base, project.chosen()[0], lock["stages"][DATA]["outs"]])
     if study.user_attrs.setdefault("basis", basis) != basis:
         raise SettingsError(
             f"{PARAMS}: the study {settings.study} was begun with another space, recipe or other data; "
-            f"give tune.study another name, or delete {path}"
+            f"give tune.study another name, or delete {path} and recipes.{settings.study}"
         )
     study.set_user_attr("basis", basis)
     for trial in study.get_trials(states=[TrialState.RUNNING]):  # of a run that was killed
@@ -176,18 +198,18 @@ class Watch:
     def __init__(self, store: Path, metric: str, trial: Trial) -> None:
         self.store, self.metric, self.trial = store, metric, trial
         self.before = {path: path.stat().st_mtime_ns for path in store.glob("*/*.json")}
-        self.told = 0
+        self.told: Counter[Path] = Counter()  # epochs, by the file of their network
 
     def listen(self, line: str) -> None:
         """A line of output; TrialPruned ends the training."""
         get_run_logger().info("%s", line)
-        rows = [row for path in self._epochs() for row in json.loads(path.read_text(encoding="utf-8"))]
-        for row in rows[self.told :]:
-            self.told += 1
-            if row.get(self.metric) is not None:
-                self.trial.report(row[self.metric], step=row["epoch"] - 1)
-                if self.trial.should_prune():
-                    raise optuna.TrialPruned(f"{self.metric} {row[self.metric]:g} at epoch {row['epoch']}")
+        for path in self._epochs():
+            for row in json.loads(path.read_text(encoding="utf-8"))[self.told[path] :]:
+                self.told[path] += 1
+                if row.get(self.metric) is not None:
+                    self.trial.report(row[self.metric], step=row["epoch"] - 1)
+                    if self.trial.should_prune():
+                        raise optuna.TrialPruned(f"{self.metric} {row[self.metric]:g} at epoch {row['epoch']}")
 
     def forget(self) -> None:
         """Remove the checkpoints of the training."""

@@ -14,8 +14,9 @@ import pytest
 import tensorflow as tf
 from click.testing import CliRunner
 
-from benchmarks import crop, detect, flags, pipeline, serve, train
+from benchmarks import crop, detect, flags, flows, pipeline, serve, train
 from benchmarks import input as feeding
+from benchmarks.measuring import show_growth
 from faceline.datasets.records import ShardSettings
 from faceline.datasets.tables import PREDICTIONS
 from faceline.files import write_table
@@ -106,6 +107,21 @@ def test_a_network_is_measured_with_its_own_settings(tmp_path: Path, monkeypatch
     monkeypatch.setattr(train, "epoch", epoch)
     told = CliRunner().invoke(train.main, ["--shards", str(shards), "--rounds", "1"], catch_exceptions=False)
     assert "the input costs" in told.output and set(shapes) == {(32, 32, 3)}
+
+
+def test_growth_is_told_of_two_sizes_or_more(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [{"rows": rows, "seconds": 1.0, "peak_bytes": 2**20 + 30 * rows} for rows in (100, 300)]
+    show_growth(runs, as_json=False)
+    assert capsys.readouterr().out.endswith("each further row: 30 bytes\n")
+    show_growth(runs[:1], as_json=False)
+    assert "each further row" not in capsys.readouterr().out
+    show_growth(runs[:1], as_json=True)
+    assert json.loads(capsys.readouterr().out)["bytes_per_row"] is None
+
+
+def test_the_start_of_a_flow_is_no_stage_s() -> None:
+    built, again = {"dvc repro": 112.5, "flow": 162.2}, {"dvc repro": 2.3, "flow": 7.8}
+    assert flows.more(built, again, stages=19) == (5.5, 2.33)
 
 
 def test_flags_of_true_and_of_false_statements(tmp_path: Path) -> None:

@@ -159,6 +159,25 @@ def test_from_folds_to_metrics_and_suspects_also_after_a_kill(project: Path, mon
     assert stale.exit_code == 2 and "the folds answered other pictures than are assigned now" in stale.output
 
 
+@pytest.mark.parametrize("changed", ["recipe", "dataset"])
+def test_a_fold_that_was_trained_with_settings_changed_meanwhile_is_refused(project: Path, changed: str) -> None:
+    step("prepare")
+    plan, (first, _) = read_json(PLAN), folds()
+    bundle = Path(first["bundle"])
+    bundle.parent.mkdir()
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    card = read_json(write_toy_bundle(bundle) / "card.json")
+    if changed == "recipe":
+        card["dataset"] = plan["dataset"]
+    else:
+        card["recipe"]["digest"] = plan["recipe_digest"]
+    write_json(bundle / "card.json", card)
+    refused = step("answer", "0")
+    assert refused.exit_code == 2, refused.output
+    assert "the settings in params.yaml changed during the run" in refused.output
+    assert not bundle.exists() and not Path(first["answers"]).exists()
+
+
 def check_results(folder: Path) -> None:
     predictions = read_table(folder / "predictions.parquet")
     split = read_table(Path("data/split/assignment.parquet")).to_pandas().set_index("image_id")

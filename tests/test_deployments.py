@@ -2,14 +2,18 @@
 
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
 from ruamel.yaml import YAML
 
-from pipelines.__main__ import FLOWS, main
+from pipelines.__main__ import FLOWS, as_command, main
 from pipelines.deployments import deployments
+from pipelines.promote import REFUSED
 from tests.imports import ROOT
 
 YAML_SAYS: list[dict[str, Any]] = YAML(typ="safe").load(ROOT / "prefect.yaml")["deployments"]
@@ -59,6 +63,27 @@ def test_every_command_explains_itself(command: str, monkeypatch: pytest.MonkeyP
         assert "[wait|cancel]" in helped.output
 
 
-def test_a_wrong_option_stops_before_any_work() -> None:
-    failed = CliRunner().invoke(main, ["rebuild", "--parallel", "many"])
-    assert failed.exit_code == 2 and "'many' is not a valid" in failed.output
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["rebuild", "--parallel", "many"], "'many' is not a valid"),
+        (["tune", "--trials", "0"], "0 is not in the range x>=1"),
+        (["rebuild", "--retry-delay", "-1"], "-1.0 is not in the range x>=0"),
+    ],
+)
+def test_a_wrong_option_stops_before_any_work(given: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    failed = CliRunner().invoke(main, given)
+    assert failed.exit_code == 2 and told in failed.output
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [(Completed(), 0), (Completed(name=REFUSED), 3), (Failed(), 1), (Cancelled(), 1)]
+)
+def test_a_command_exits_with_what_became_of_its_flow(state: State, status: int) -> None:
+    class Flow(SimpleNamespace):
+        def __call__(self, **_: Any) -> State:
+            return state
+
+    flow: Any = Flow(name="promote", description="", parameters=SimpleNamespace(properties={}))
+    assert CliRunner().invoke(as_command(flow), []).exit_code == status

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State, TaskRun
 
 from pipelines import place
-from pipelines.project import Project
+from pipelines.project import DVC, Project
 from pipelines.rebuild import rebuild
 from tests.e2e.processes import SOON, until
 
@@ -156,11 +156,18 @@ def test_overrides_are_recorded_as_an_experiment(built_toy: Path) -> None:
     assert rows["age.mae"]["last run"] == 8 and rows["age.mae"]["change"] == -1
 
 
+def test_a_run_whose_name_git_does_not_take_is_recorded_under_another(built_toy: Path) -> None:
+    state, _ = run_of(rebuild.with_options(flow_run_name="wide net"), built_toy, targets=["prepare"], set=["n=8"])
+    assert state.is_completed(), state.message
+    assert "wide-net" in Project(built_toy).answer(*DVC, "exp", "list", "--name-only").split()
+
+
 @pytest.mark.parametrize(
     ("parameters", "told"),
     [
         ({"set": ["no_such_key=1"]}, "no_such_key"),
         ({"targets": ["no-such-stage"]}, "no-such-stage"),
+        ({"branch": "nightly"}, "only a clone leaves its result on a branch (nightly)"),
         ({"ref": "no-such-ref"}, "has no branch, tag, commit or experiment no-such-ref"),
         ({"remote": "no-such-remote"}, "no-such-remote"),
     ],

@@ -13,7 +13,7 @@ from prefect.logging import disable_run_logger
 from faceline.errors import SettingsError
 from pipelines.project import Project, ProjectError
 from pipelines.space import Range, TuneSettings
-from pipelines.tune import Watch, finished, metric_kept, open_study
+from pipelines.tune import Watch, database, finished, metric_kept, open_study, require_own_recipe
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +74,18 @@ def test_a_trial_that_goes_on_after_a_kill_can_be_pruned(tmp_path: Path) -> None
         watch.listen("epoch")
 
 
+def test_the_epochs_of_each_network_are_counted_apart(tmp_path: Path) -> None:
+    study = optuna.create_study()
+    trial = study.ask()
+    watch = Watch(tmp_path, "val_age_mae", trial)
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1/network.json").write_text(json.dumps([{"epoch": 1}, {"epoch": 2}]))  # it does not tell of ages
+    watch.listen("epoch 2")
+    (tmp_path / "1/network-2.json").write_text(json.dumps([{"epoch": 1, "val_age_mae": 9.0}]))  # by name before it
+    watch.listen("epoch 1")
+    assert study.get_trials()[0].intermediate_values == {0: 9.0}
+
+
 def test_the_value_is_that_of_the_epoch_whose_weights_are_kept() -> None:
     history = [
         {"val_loss": "3", "val_age_mae": "9"}, {"val_loss": "2", "val_age_mae": "8"},
@@ -84,10 +96,40 @@ def test_the_value_is_that_of_the_epoch_whose_weights_are_kept() -> None:
         metric_kept(history, "val_agemae")
 
 
-def test_a_study_goes_on_where_it_was_ended(built_toy: Path) -> None:
-    project, base = Project(built_toy), {"rate": 0.5}
-    lock = (built_toy / "dvc.lock").read_text().replace("  prepare:", "  shard:")
-    (built_toy / "dvc.lock").write_text(lock)
+@pytest.fixture
+def sharded(built_toy: Path) -> Path:
+    """A project whose first stage is called as the one that trials depend on."""
+    lock = built_toy / "dvc.lock"
+    lock.write_text(lock.read_text().replace("  prepare:", "  shard:"))
+    return built_toy
+
+
+def test_a_study_that_goes_on_draws_other_values(sharded: Path) -> None:
+    space, drawn = {"rate": optuna.distributions.FloatDistribution(0, 1)}, []
+    for _ in range(3):
+        study = open_study(Project(sharded), settings(), {"rate": 0.5})
+        trial = study.ask(space)
+        study.tell(trial, 5.0)
+        drawn.append(trial.params["rate"])
+    assert len(set(drawn)) == 3
+    new = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=settings().seed))
+    assert drawn[0] == new.ask(space).params["rate"]
+
+
+def test_a_study_replaces_no_recipe_but_its_own(toy: Path) -> None:
+    (toy / "params.yaml").write_text("recipes: {plain: {}, found: {}}")
+    project, refused = Project(toy), r"recipes.found is there .*; give tune.study another name"
+    with pytest.raises(SettingsError, match=refused):
+        require_own_recipe(project, settings())
+    database(project, settings()).parent.mkdir(parents=True)
+    database(project, settings()).touch()
+    require_own_recipe(project, settings())
+    with pytest.raises(SettingsError, match=refused):
+        require_own_recipe(project, settings(recipe="found"))
+
+
+def test_a_study_goes_on_where_it_was_ended(sharded: Path) -> None:
+    project, base = Project(sharded), {"rate": 0.5}
     study = open_study(project, settings(), base)
     study.tell(study.ask({"rate": optuna.distributions.FloatDistribution(0, 1)}), 5.0)
     killed = study.ask({"rate": optuna.distributions.FloatDistribution(0, 1)})
@@ -99,6 +141,7 @@ def test_a_study_goes_on_where_it_was_ended(built_toy: Path) -> None:
         open_study(project, settings(), {"rate": 0.6})
     with pytest.raises(SettingsError, match="another space"):
         open_study(project, settings(space={"rate": Range(low=0, high=2)}), base)
-    (built_toy / "dvc.lock").write_text(lock.replace("md5: ", "md5: 0"))
+    lock = sharded / "dvc.lock"
+    lock.write_text(lock.read_text().replace("md5: ", "md5: 0"))
     with pytest.raises(SettingsError, match="other data"):
         open_study(project, settings(), base)

@@ -298,15 +298,16 @@ def test_a_large_picture_is_made_smaller_and_stays_upright(page: Any) -> None:
     assert middle == pytest.approx((1200 / 2000, 800 / 2800), abs=0.06)  # of the turned photo
 
 
-def test_a_picture_is_made_smaller_until_it_is_taken(page: Any) -> None:
+@pytest.mark.parametrize("status", [413, 408])  # too large, or too slow on its way
+def test_a_picture_is_made_smaller_until_it_is_taken(page: Any, status: int) -> None:
     photo = Image.new("RGB", (1000, 700), "grey")
     photo.paste(take(Shot((7,), 500, (Sitter((7, 0), 34, Gender.FEMALE, Race.INDIAN),))), (200, 100))
-    problem = {"title": "The picture has too many pixels", "detail": "so it is", "status": 413}
-    page.route("**/predict*", lambda route: route.fulfill(status=413, json=problem), times=2)
+    problem = {"title": "So it cannot go on", "detail": "so it is", "status": status}
+    page.route("**/predict*", lambda route: route.fulfill(status=status, json=problem), times=2)
     choose(page, jpeg(photo))
     assert len(found(page)) == 1
     assert "It was sent as a JPEG of 700×490 pixels." in page.locator("#status").text_content()
-    assert all("413" in told for told in page.problems)  # the browser's own word on it
+    assert all(str(status) in told for told in page.problems)  # the browser's own word on it
     page.problems.clear()
 
 
@@ -342,6 +343,35 @@ def test_a_busy_server_is_asked_again_and_a_key_is_asked_for(page: Any, url: str
     page.problems.clear()
     choose(page, sample(0))
     assert found(page) == wanted(url, sample(0))
+
+
+def test_what_took_the_server_too_long_is_not_asked_again(page: Any) -> None:
+    asked = []
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.url)
+        problem = {"type": "urn:faceline:timeout", "title": "The server is busy", "detail": "no answer", "status": 503}
+        route.fulfill(status=503, json=problem, headers={"Retry-After": "0"})
+
+    page.route("**/predict*", refuse)
+    choose(page, sample(0))
+    page.get_by_role("alert").get_by_text("The server is busy: no answer.").wait_for()
+    page.unroute("**/predict*")
+    assert len(asked) == 1
+    page.problems.clear()
+
+
+def test_what_shines_through_is_saved_white(page: Any) -> None:
+    picture = Image.open(io.BytesIO(sample(0))).convert("RGBA")
+    picture.putalpha(Image.new("L", picture.size, 255))
+    picture.paste((0, 0, 0, 0), (0, 0, 40, 40))
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    choose(page, buffer.getvalue(), "x.png", "image/png")
+    found(page)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save with boxes").click()
+    assert np.asarray(Image.open(saved.value.path()))[:20, :20].min() > 240
 
 
 def test_what_can_be_used_has_a_name(page: Any) -> None:
