@@ -4,6 +4,7 @@ Everything is written under a temporary name beside its place and renamed when i
 JSON file or a Parquet table depend on their content alone (sorted keys, fixed row groups, no dates).
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from faceline.errors import BusyError
 
 PARTIAL = ".partial"  # the ending of a name that is not finished yet
 ROW_GROUP = 100_000  # rows; fixed, because it shapes the bytes of a table
@@ -37,16 +40,40 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; it takes `path`'s place if the block succeeds."""
+    """Yield an empty temporary folder beside `path`; it takes `path`'s place if the block succeeds.
+
+    Its name is always the same, so that what a killed run has left there goes.
+
+    Raises:
+        BusyError: another process writes it.
+    """
     partial = path.with_name(path.name + PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial.mkdir(parents=True, exist_ok=True)
+    lock = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
+        if not _locked(lock, partial):
+            raise BusyError(f"another process writes {path}; wait for it, or choose another folder")
+        for leftover in partial.iterdir():
+            shutil.rmtree(leftover, ignore_errors=True)
+            leftover.unlink(missing_ok=True)
+        try:
+            yield partial
+            shutil.rmtree(path, ignore_errors=True)
+            partial.replace(path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked(lock: int, folder: Path) -> bool:
+    """Lock an open folder until it is closed or the process killed; False if another process has it, or had it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(lock), folder.stat())  # else it has taken its place in the meantime
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def read_json(path: Path) -> Any:

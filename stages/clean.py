@@ -42,7 +42,7 @@ def _near_identical(verdict: Verdict, settings: CleanSettings) -> pa.Table:
     rule = settings.near_identical
     kept = verdict.rows[verdict.kept]
     thumbnails = np.frombuffer(b"".join(kept["thumbnail"]), np.uint8).reshape(len(kept), THUMBNAIL * THUMBNAIL)
-    pairs = near_identical(kept["phash"].to_numpy(np.uint64), thumbnails, rule)
+    pairs = near_identical(kept["phash"].to_numpy(np.uint64), thumbnails, rule, kept["path"].to_list())
     contradicting = near_identical_contradictions(kept, pairs, rule.age_tolerance)
     if rule.contradicting == "reject":
         wrong = np.unique(np.concatenate([pairs.first[contradicting], pairs.second[contradicting]]))

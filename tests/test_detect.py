@@ -80,6 +80,24 @@ def test_every_picture_has_a_row_and_the_store_is_asked_first(tmp_path: Path, mo
     assert [part.image_ids for part in more] == [{"id255"}, {"id4"}]  # a failure is tried again
 
 
+def test_more_faces_than_the_table_can_number_fail_their_picture_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crowds(FakeDetector):
+        def detect(self, pictures: list[np.ndarray]) -> list[list[Face]]:
+            counts = [2**15 - int(picture[0, 0, 0]) for picture in pictures]
+            return [[Face(0, 0, 5, 5, 0.9, tuple(range(10)))] * count for count in counts]
+
+    monkeypatch.setattr(detections, "_detector", Crowds)
+    parts = images(tmp_path / "images", [0, 1])
+    wanted = frozenset({"id0", "id1"})
+    search(Part(parts / "part-00000.parquet", wanted, SETTINGS, 10_000, tmp_path / "store"))
+    faces = read_store(tmp_path / "store", wanted)
+    assert faces["image_id"].to_pylist() == ["id0"] + ["id1"] * (2**15 - 1)
+    assert faces["error"][0].as_py() == "too many faces: 32768"
+    assert (faces["count"][-1].as_py(), faces["face"][-1].as_py()) == (2**15 - 1, 2**15 - 2)
+
+
 def test_few_missing_pictures_are_several_tasks_of_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages.detect, "FEWEST", 2)
     parts = images(tmp_path / "images", [1, 2, 3, 4, 5], [6])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mtcnn.utils.images import build_scale_pyramid
+from PIL import Image
 
 from faceline.faces.cropping import CropSettings, crop_face
 from faceline.faces.detection import Face
@@ -48,7 +49,13 @@ def sent(picture: np.ndarray) -> dict[str, Any]:
 
 
 def test_levels_of_the_pyramid_are_the_same_to_the_bit() -> None:
-    sizes = [((60, 97), (36, 58)), ((60, 97), (25, 41)), ((31, 30), (30, 30)), ((211, 49), (13, 12))]
+    sizes = [
+        ((60, 97), (36, 58)),
+        ((60, 97), (25, 41)),
+        ((31, 30), (30, 30)),
+        ((211, 49), (13, 12)),
+        ((24, 480), (10, 204)),  # in 32 bits the last cell of a row reaches past the picture's edge
+    ]
     calls, wanted = [], []
     for (height, width), (rows, columns) in sizes:
         picture = noise(height, width)
@@ -106,14 +113,38 @@ def test_crops_are_pillow_s(fill: str, margin: float, align: bool) -> None:
     picture = noise(90, 120)
     for size in (48, 64, 176):
         settings = card.model_copy(update={"size": size})
-        told = settings.model_dump(mode="json")
-        found = javascript("cropping.js", "cropFace", *([sent(picture), vars(face), told] for face in faces))
-        for face, crop in zip(faces, found, strict=True):
-            wanted = crop_face(picture, face, settings).ravel()
-            # Turned pixels may be cut off on either side of a whole number.
-            apart = np.abs(np.array(crop["data"], int) - wanted)
-            assert apart.max() <= (1 if align and face.landmarks else 0)
-            assert apart.mean() < 0.01
+        compare_crops(picture, faces, settings)
+
+
+@pytest.mark.parametrize(("width", "margin"), [(5003, 0.0), (9001, 0.0), (2000, 0.7)])  # reduced by 2, by 3, by 2
+def test_crops_of_more_pixels_than_are_needed_are_pillow_s_too(width: int, margin: float) -> None:
+    eyes = (101, 12, 1703, 31, 900, 20, 905, 28, 950, 29)
+    faces = [Face(-5, 3, width, 31, 0.9), Face(-5, 3, width, 31, 0.9, eyes), Face(-9, -7, width + 9, 49, 0.9)]
+    changes = {"fill": "white", "margin": margin, "align": True, "size": 256}
+    settings = read_settings(CropSettings, "datasets", "sample", "crop").model_copy(update=changes)
+    compare_crops(noise(37, width), faces, settings)
+
+
+def test_reducing_is_pillow_s_to_the_bit_at_the_edges_too() -> None:
+    pictures = [
+        (noise(*size), factor) for size in [(37, 61), (12, 12), (1, 50), (70, 3)] for factor in (2, 3, 5, 6, 16)
+    ]
+    calls = [[sent(picture), factor] for picture, factor in pictures]
+    for (picture, factor), found in zip(pictures, javascript("cropping.js", "reduced", *calls), strict=True):
+        wanted = Image.fromarray(picture).reduce(factor)
+        assert (found["width"], found["height"]) == wanted.size
+        assert found["data"] == np.asarray(wanted).ravel().tolist()
+
+
+def compare_crops(picture: np.ndarray, faces: list[Face], settings: CropSettings) -> None:
+    told = settings.model_dump(mode="json")
+    found = javascript("cropping.js", "cropFace", *([sent(picture), vars(face), told] for face in faces))
+    for face, crop in zip(faces, found, strict=True):
+        wanted = crop_face(picture, face, settings).ravel()
+        # Turned pixels may be cut off on either side of a whole number.
+        apart = np.abs(np.array(crop["data"], int) - wanted)
+        assert apart.max() <= (1 if settings.align and face.landmarks else 0)
+        assert apart.mean() < 0.01
 
 
 def test_a_face_is_told_in_a_line_whatever_the_bundle_lacks() -> None:

@@ -1,9 +1,11 @@
 """Near-identical pictures: every pair within the bounds is found, and nothing else."""
 
 import numpy as np
+import pytest
 
 from faceline.datasets import duplicates
 from faceline.datasets.duplicates import NearIdenticalSettings, groups, near_identical
+from faceline.errors import SourceError
 
 
 def test_pairs_are_those_of_a_comparison_of_all_with_all() -> None:
@@ -46,6 +48,25 @@ def test_no_picture_and_one_picture_have_no_pairs() -> None:
     settings = NearIdenticalSettings(distance=8, correlation=0.98)
     for count in (0, 1):
         assert len(near_identical(np.zeros(count, np.uint64), np.zeros((count, 361), np.uint8), settings)) == 0
+
+
+def test_a_crowd_of_pictures_that_look_the_same_is_named_before_its_pairs_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    phash = np.random.default_rng(3).integers(0, 2**63, 100, dtype=np.uint64)
+    phash[10:50] = phash[10]  # of 780 pairs
+    phash[50] = phash[51] = phash[10] ^ np.uint64(0b101)  # and of 80 + 1, where so much is allowed
+    names = [f"p/{number}.jpg" for number in range(100)]
+    for distance, pairs, alike in ((0, 781, 40), (3, 861, 42)):
+        settings = NearIdenticalSettings(distance=distance, correlation=0.98)
+        monkeypatch.setattr(duplicates, "MOST_PAIRS", pairs)
+        assert len(near_identical(phash, np.zeros((100, 361), np.uint8), settings, names)) == pairs
+        monkeypatch.setattr(duplicates, "MOST_PAIRS", pairs - 1)
+        for given, name in ((names, "p/10.jpg"), (None, f"that with the phash {phash[10]}")):
+            with pytest.raises(SourceError) as caught:
+                near_identical(phash, np.zeros((100, 361), np.uint8), settings, given)
+            told = f"{alike} pictures look like {name}, and more than {pairs - 1} pairs are near-identical; "
+            assert caught.value.message.startswith(told)
 
 
 def test_groups_are_connected_components() -> None:

@@ -15,7 +15,7 @@ from faceline.cli import main
 from faceline.errors import ExportError
 from faceline.export import agreement, answers, folder, onnx_format, tflite_format
 from faceline.export.finding import detector_graphs
-from faceline.files import read_json, sha256_file, write_json
+from faceline.files import atomic_directory, read_json, sha256_file, write_json
 from faceline.learning.answering import CropPredictor
 from faceline.learning.card import CARD, read_card
 from faceline.learning.pixels import resized
@@ -25,6 +25,7 @@ from tests.toys import SIDE, network, recipe
 # Keras 3.15 converts variables the old way when it saves a network.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept:DeprecationWarning")
 RUNTIMES: Sequence[folder.Runtime] = (onnx_format, tflite_format)
+QUICK = ("--format", "onnx", "--no-detector", "--check", "0")
 CLOSE = {"age": 0.01, "age_low": 0.01, "age_high": 0.01, "female_probability": 1e-4, "race_probabilities": 1e-4}
 
 
@@ -174,15 +175,59 @@ def test_nothing_is_overwritten_by_accident(tmp_path: Path) -> None:
     bundle, output = write_toy_bundle(tmp_path / "bundle"), tmp_path / "out"
     output.mkdir()
     (output / "letter.txt").write_text("dear")
-    quick = ("--format", "onnx", "--no-detector", "--check", "0")
     for more, told in (((), "is there already"), (("--replace",), "is no older export")):
-        result = run(bundle, output, *quick, *more)
+        result = run(bundle, output, *QUICK, *more)
         assert result.exit_code == 2
         assert told in result.stderr
     assert [file.name for file in output.iterdir()] == ["letter.txt"]
-    assert run(bundle, tmp_path / "new", *quick).exit_code == 0
-    assert run(bundle, tmp_path / "new", *quick, "--replace").exit_code == 0
+    assert run(bundle, tmp_path / "new", *QUICK).exit_code == 0
+    assert run(bundle, tmp_path / "new", *QUICK, "--replace").exit_code == 0
     assert {file.name for file in (tmp_path / "new").iterdir()} == {"predictor.onnx", CARD, folder.ABOUT}
+
+
+def test_an_older_export_is_replaced_behind_a_link_and_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, place = write_toy_bundle(tmp_path / "bundle"), tmp_path / "deep/out"
+    (tmp_path / "link").symlink_to(place)
+    place.mkdir(parents=True)
+    for output, where in ((tmp_path / "link", tmp_path), (Path(), place)):
+        monkeypatch.chdir(where)
+        write_json(place / folder.ABOUT, {})
+        (place / "old").touch()
+        result = run(bundle, output, *QUICK, "--replace")
+        assert result.exit_code == 0, result.output
+        assert {file.name for file in place.iterdir()} == {"predictor.onnx", CARD, folder.ABOUT}
+        monkeypatch.chdir(tmp_path)
+    assert (tmp_path / "link").is_symlink()
+    assert [file.name for file in place.parent.iterdir()] == ["out"]
+
+
+def test_a_place_that_cannot_be_replaced_or_is_busy_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle, output = write_toy_bundle(tmp_path / "bundle"), tmp_path / "out"
+    monkeypatch.setattr(folder, "predictor_graph", None)  # calling it would be an error
+    output.mkdir()
+    write_json(output / folder.ABOUT, {})
+    with atomic_directory(output) as partial:
+        write_json(partial / folder.ABOUT, {})
+        busy = run(bundle, output, *QUICK, "--replace")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "is_mount", lambda path: path == output)
+        mounted = run(bundle, output, *QUICK, "--replace")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.access", lambda path, _: path != tmp_path)
+        locked = run(bundle, output, *QUICK, "--replace")
+    refused = f"{output} cannot be replaced: it is mounted, or {tmp_path} cannot be written; name another folder"
+    for result, told in (
+        (busy, f"another process writes {output}; wait for it"),
+        (mounted, refused),
+        (locked, refused),
+    ):
+        assert result.exit_code == 2
+        assert told in result.stderr
+    assert [file.name for file in output.iterdir()] == [folder.ABOUT]
 
 
 def test_a_graph_that_answers_otherwise_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

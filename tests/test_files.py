@@ -1,10 +1,12 @@
 """Writing: whole or not at all, the same bytes for the same content."""
 
+import fcntl
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from faceline.errors import BusyError
 from faceline.files import atomic_directory, atomic_file, digest, read_json, read_table, write_json, write_table
 
 SCHEMA = pa.schema([("a", pa.int16()), ("b", pa.string())])
@@ -34,6 +36,7 @@ def test_a_folder_is_replaced_whole_and_leftovers_of_a_killed_run_go(tmp_path: P
     path = tmp_path / "out"
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "leftover").touch()
+    (tmp_path / "out.partial" / "folder" / "deep").mkdir(parents=True)
     with atomic_directory(path) as partial:
         (partial / "one").touch()
         assert not path.exists()
@@ -41,6 +44,36 @@ def test_a_folder_is_replaced_whole_and_leftovers_of_a_killed_run_go(tmp_path: P
         (partial / "two").touch()
     assert [p.name for p in path.iterdir()] == ["two"]
     assert not (tmp_path / "out.partial").exists()
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with atomic_directory(path) as partial:
+        (partial / "mine").touch()
+        with pytest.raises(BusyError, match=f"another process writes {path}; wait"), atomic_directory(path):
+            pass
+    assert [p.name for p in path.iterdir()] == ["mine"]
+    with pytest.raises(RuntimeError), atomic_directory(path):
+        raise RuntimeError
+    assert [p.name for p in path.iterdir()] == ["mine"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_another_process_has_just_finished_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, theirs, flock = tmp_path / "out", tmp_path / "out.partial", fcntl.flock
+    theirs.mkdir()
+    (theirs / "theirs").touch()
+
+    def late(lock: int, operation: int) -> None:
+        theirs.replace(path)  # the other one lets go of its lock then
+        flock(lock, operation)
+
+    monkeypatch.setattr("fcntl.flock", late)
+    with pytest.raises(BusyError), atomic_directory(path):
+        pass
+    assert [p.name for p in path.iterdir()] == ["theirs"]
 
 
 def test_tables_have_the_schema_and_the_same_bytes(tmp_path: Path) -> None:

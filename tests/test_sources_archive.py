@@ -5,6 +5,7 @@ import io
 import os
 import stat
 import tarfile
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,45 @@ def test_names_that_point_outside_are_refused(name: str, tmp_path: Path) -> None
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
         packed.writestr(name, b"x")
     assert "not allowed" in refusal(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u202f", "\u3000"])
+def test_a_name_may_hold_a_space_of_any_kind(space: str, tmp_path: Path) -> None:
+    name = f"Screenshot at 3.04.05{space}PM.png"
+    assert [member.name for member in members(tar_of(tmp_path / "x.tar", info(name)))] == [name]
+
+
+@pytest.mark.parametrize("character", ["\t", "\u200f", "\u2028", "\u2029", "\udcff", "\ue000", "\u0378"])
+def test_a_name_with_what_does_not_show_is_refused(character: str, tmp_path: Path) -> None:
+    assert "not allowed" in refusal(tar_of(tmp_path / "x.tar", info(f"a{character}b.jpg")))
+
+
+def zip_without_flags(path: Path, *names: bytes) -> Path:
+    """A zip of empty members with these bytes as names, and nothing that says how they are encoded."""
+    stand_ins = [f"{number}".ljust(len(name), "x") for number, name in enumerate(names)]
+    with zipfile.ZipFile(path, "w") as packed:
+        for stand_in in stand_ins:
+            packed.writestr(stand_in, b"")
+    data = path.read_bytes()
+    for stand_in, name in zip(stand_ins, names, strict=True):
+        data = data.replace(stand_in.encode(), name)
+    path.write_bytes(data)
+    return path
+
+
+def test_names_that_macos_packs_as_utf_8_without_saying_so_are_read_as_such(tmp_path: Path) -> None:
+    name = unicodedata.normalize("NFD", "Fotos/Jörg é.jpg")
+    path = zip_without_flags(tmp_path / "x.zip", name.encode())
+    assert {member.name: member.read() for member in members(path)} == {name: b""}
+
+
+def test_names_in_the_old_code_page_of_zips_are_read_still(tmp_path: Path) -> None:
+    path = zip_without_flags(tmp_path / "x.zip", "Jörg.jpg".encode("cp437"), b"plain.jpg")
+    assert [member.name for member in members(path)] == ["Jörg.jpg", "plain.jpg"]
+
+
+def test_a_name_that_does_not_show_once_it_is_decoded_is_refused(tmp_path: Path) -> None:
+    assert "not allowed" in refusal(zip_without_flags(tmp_path / "x.zip", "é\u2028.jpg".encode()))
 
 
 def test_a_member_without_a_name_is_refused(tmp_path: Path) -> None:
@@ -254,6 +294,15 @@ def test_a_zip_packed_otherwise_than_by_deflate_is_refused(method: int, tmp_path
     with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as packed:
         packed.writestr("a.jpg", bytes(100))
     assert "allowed: deflate, or not at all" in refusal(tmp_path / "x.zip")
+
+
+def test_what_global_headers_say_does_not_pile_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    headers = (tarfile.TarInfo.create_pax_global_header({f"key{number}": "x" * 2**15}) for number in range(20))
+    path.write_bytes(b"".join(header + info("a.jpg").tobuf() for header in headers) + bytes(1024))
+    with archive._Tar.open(path, "r:") as opened:
+        kept = [len(opened.pax_headers) for _ in archive._tar_members(path, opened)]
+    assert kept == [0] * 20
 
 
 def test_sparse_files_are_refused_before_their_holes_are_read(tmp_path: Path) -> None:

@@ -264,6 +264,7 @@ def test_pixels_csv_rejects_rows_by_reason(tmp_path: Path) -> None:
         "25,9,1,race.jpg,0 1 2 3",
         "25,2,1,good.jpg,3 2 1 0",
         "25,2,1,,0 1 2 3",
+        "25,2,1,soft\u00adhyphen.jpg,0 1 2 3",
         "25,2,1,short.jpg",
     ]
     found = items(tmp_path, csv(tmp_path, *rows))
@@ -279,8 +280,14 @@ def test_pixels_csv_rejects_rows_by_reason(tmp_path: Path) -> None:
         "p/race.jpg": "malformed_label",
         "p/good.jpg!": "duplicate_path",
         "p/''": "malformed_name",
+        "p/'soft\\xadhyphen.jpg'": "malformed_name",
         "p/#malformed-1": "malformed_row",
     }
+
+
+def test_pixels_csv_takes_a_name_with_a_space_of_any_kind(tmp_path: Path) -> None:
+    found = items(tmp_path, csv(tmp_path, "25,2,1,at 3.04\u202fPM.png,0 1 2 3"))
+    assert isinstance(found["p/at 3.04\u202fPM.png"], Sample)
 
 
 def test_a_csv_without_the_columns_is_refused(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from faceline.files import read_table, write_table
 CHUNK, CHUNK_PIXELS = 256, 24_000_000  # pictures, and pixels, decoded and detected together; bounds memory
 STORE_VERSION = 2  # raise when the same settings find other faces than before, so that old detections are not used
 
+MOST_FACES = 2**15 - 1  # of a picture; FACES numbers them in 16 bits
+
 T = TypeVar("T")
 
 
@@ -137,6 +139,8 @@ def detect_each(detector: Detector, pictures: Sequence[np.ndarray]) -> list[list
 
 def face_rows(image_id: str, answer: list[Face] | str) -> list[dict[str, object]]:
     """One row of FACES a face, or one that says that there is none or what went wrong."""
+    if not isinstance(answer, str) and len(answer) > MOST_FACES:
+        answer = f"too many faces: {len(answer)}"
     if isinstance(answer, str):
         return [{"image_id": image_id, "error": answer}]
     if not answer:

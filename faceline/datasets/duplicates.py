@@ -1,7 +1,7 @@
 """Near-identical pictures: suspected by their perceptual hash, confirmed by their pixels, joined into groups."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,10 +10,12 @@ from pydantic import Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from faceline.errors import SourceError
 from faceline.params import Settings
 
 HASH_BITS = 64
 BLOCK = 2_000_000  # pairs compared at a time; bounds the memory of a crowded band
+MOST_PAIRS = 20_000_000  # suspected; 6,300 copies of one picture have as many, and cleaning them takes some 9 GB
 
 
 class NearIdenticalSettings(Settings):
@@ -37,7 +39,9 @@ class Pairs:
         return len(self.first)
 
 
-def near_identical(phash: np.ndarray, thumbnails: np.ndarray, settings: NearIdenticalSettings) -> Pairs:
+def near_identical(
+    phash: np.ndarray, thumbnails: np.ndarray, settings: NearIdenticalSettings, names: Sequence[str] | None = None
+) -> Pairs:
     """All pairs whose hashes differ by at most `distance` bits and whose thumbnails correlate at least `correlation`.
 
     No pair is missed, by the pigeonhole principle: of `distance` + 1 bands of bits, two hashes that differ in at
@@ -46,8 +50,12 @@ def near_identical(phash: np.ndarray, thumbnails: np.ndarray, settings: NearIden
     Args:
         phash: uint64 (N,).
         thumbnails: uint8 (N, pixels), grey.
+        names: what an error calls the pictures; by default their hashes.
+
+    Raises:
+        SourceError: more than MOST_PAIRS are suspected, as where thousands of rows show one default picture.
     """
-    codes = np.sort(np.concatenate([np.empty(0, np.int64), *_candidates(phash, settings.distance)]))
+    codes = np.sort(_bounded_candidates(phash, settings.distance, names))
     first, second = np.divmod(codes, max(len(phash), 1))
     correlation = _correlation(thumbnails, first, second)
     keep = correlation >= settings.correlation
@@ -59,6 +67,23 @@ def groups(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The connected components of `count` pictures joined by pairs, as int labels (count,)."""
     graph = coo_array((np.ones(len(first), np.int8), (first, second)), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def _bounded_candidates(phash: np.ndarray, distance: int, names: Sequence[str] | None) -> np.ndarray:
+    """All the pairs of `_candidates`, joined; refused before that if they are more than memory should be spent on."""
+    parts = [np.empty(0, np.int64)]
+    total = 0
+    for part in _candidates(phash, distance):
+        parts.append(part)
+        total += len(part)
+        if total > MOST_PAIRS:
+            crowd = max(parts, key=len) // len(phash)
+            example = int(np.bincount(crowd).argmax())
+            alike = np.count_nonzero(np.bitwise_count(phash ^ phash[example]) <= distance)
+            name = f"that with the phash {phash[example]}" if names is None else names[example]
+            found = f"{alike} pictures look like {name}, and more than {MOST_PAIRS} pairs are near-identical"
+            raise SourceError(f"{found}; take them out of the source, or reject them by its table of overrides")
+    return np.concatenate(parts)
 
 
 def _candidates(phash: np.ndarray, distance: int) -> Iterator[np.ndarray]:

@@ -63,7 +63,7 @@ def assign(rows: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
 def group_keys(rows: pd.DataFrame, settings: NearIdenticalSettings) -> "pd.Series[str]":
     """The key of each picture's group: the smallest image_id of all that share its subject or are its near twins."""
     thumbnails = np.frombuffer(b"".join(rows["thumbnail"]), np.uint8).reshape(len(rows), THUMBNAIL * THUMBNAIL)
-    twins = near_identical(rows["phash"].to_numpy(np.uint64), thumbnails, settings)
+    twins = near_identical(rows["phash"].to_numpy(np.uint64), thumbnails, settings, rows["image_id"].to_list())
     known = rows["subject"].dropna()
     first_of_subject = known.drop_duplicates()
     anchor = known.map(pd.Series(first_of_subject.index, first_of_subject))

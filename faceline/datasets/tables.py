@@ -87,7 +87,7 @@ FACES = pa.schema(
             "landmarks",
             pa.list_(pa.int32(), 10),
         ),  # x, y of left eye, right eye, nose, left and right corner of the mouth
-        ("error", pa.string()),  # what the detector raised
+        ("error", pa.string()),  # what the detector raised, or that it found too many
     ]
 )
 

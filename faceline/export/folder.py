@@ -6,6 +6,7 @@ card.json                            the bundle's: crop geometry, detector setti
 export.json                          inputs, outputs, labels, size and checksum of each file, measured differences
 """
 
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -69,19 +70,21 @@ def export(
 
     Raises:
         BundleError: the bundle is incomplete or altered.
+        BusyError: another process writes to `output`.
         ExportError: see there.
     """
-    _require_room(output, replace)
+    place = output.resolve()  # neither a link nor `.` can be replaced itself
+    _require_room(place, output, replace)
     _require_packages(formats)
     card = read_card(bundle)
     recipe = card.recipe.settings
     halved = all(recipe.of(entry).serving.half_precision for entry in recipe.networks)
-    graphs = [predictor_graph(bundle), *(detector_graphs() if detector else ())]
-    crops = agreement.rendered(check, card.crop.size)
-    wanted = agreement.answers(bundle, crops) if check else {}
     files: dict[str, Any] = {}
     differences: Differences = {}
-    with atomic_directory(output) as folder:
+    with atomic_directory(place) as folder:
+        graphs = [predictor_graph(bundle), *(detector_graphs() if detector else ())]
+        crops = agreement.rendered(check, card.crop.size)
+        wanted = agreement.answers(bundle, crops) if check else {}
         for name, graph in product(formats, graphs):
             file, runtime = folder / f"{graph.name}.{name}", _runtime(name)
             # MTCNN's weights are no half precision: rounded, they would find other boxes.
@@ -109,13 +112,17 @@ def _apart(
         raise ExportError(f"{file} does not answer as it should: {error.message}") from None
 
 
-def _require_room(output: Path, replace: bool) -> None:
-    if not output.exists():
+def _require_room(place: Path, output: Path, replace: bool) -> None:
+    """Refuse a `place` that is taken or cannot be replaced, before any work; people know it as `output`."""
+    if not place.exists():
         return
     if not replace:
         raise ExportError(f"{output} is there already; --replace puts the export in its place")
-    if not (output / ABOUT).is_file():
+    if not (place / ABOUT).is_file():
         raise ExportError(f"{output} is no older export: it has no {ABOUT}; name another folder")
+    if place.is_mount() or not os.access(place.parent, os.W_OK):
+        found = f"{output} cannot be replaced: it is mounted, or {place.parent} cannot be written"
+        raise ExportError(f"{found}; name another folder")
 
 
 def _require_packages(formats: Sequence[Format]) -> None:

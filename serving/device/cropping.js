@@ -7,6 +7,7 @@
 import { round } from "./boxes.js";
 
 const WHITE = 255;
+const LARGEST = 4096; // pixels a side of the square that is cut out, four times the largest crop
 const LOBES = 3; // of Lanczos's kernel, on each side
 const BITS = 22; // behind the point, of a weight
 const HALF = 1 << (BITS - 1);
@@ -17,7 +18,8 @@ export function counted(faces, settings) {
 }
 
 /** The crop of a face by the card's settings: {width, height, data}, size · size pixels of RGB. */
-export function cropFace(picture, face, settings) {
+export function cropFace(whole, found, settings) {
+  const [picture, face] = bounded(whole, found, settings.margin);
   const [width, height] = [face.width, face.height].map((side) => side * (1 + 2 * settings.margin));
   const side = Math.max(1, Math.ceil(Math.max(width, height)));
   const across = settings.fill === "picture" ? side : Math.ceil(width);
@@ -30,6 +32,38 @@ export function cropFace(picture, face, settings) {
     : taken(picture, left, top, across, down);
   const square = taken(region, -Math.floor((side - across) / 2), -Math.floor((side - down) / 2), side, side);
   return resized(square, settings.size);
+}
+
+/** The picture and the face in it, reduced where the square around the face would have more than LARGEST pixels. */
+function bounded(picture, face, margin) {
+  const factor = Math.ceil((Math.max(face.width, face.height) * (1 + 2 * margin)) / LARGEST);
+  if (factor <= 1) return [picture, face];
+  const places = (values) => values.map((value) => round(value / factor));
+  const [x, y, width, height] = places([face.x, face.y, face.width, face.height]);
+  return [reduced(picture, factor), { ...face, x, y, width, height, landmarks: places(face.landmarks) }];
+}
+
+/** The means of `factor` · `factor` pixels, of fewer at the right and lower edge, rounded as Pillow's Reduce.c does. */
+export function reduced(picture, factor) {
+  const [width, height] = [picture.width, picture.height].map((side) => Math.ceil(side / factor));
+  const data = new Uint8Array(3 * width * height);
+  for (let y = 0, at = 0; y < height; y++) {
+    const [top, bottom] = [y * factor, Math.min((y + 1) * factor, picture.height)];
+    for (let x = 0; x < width; x++) {
+      const [left, right] = [x * factor, Math.min((x + 1) * factor, picture.width)];
+      const pixels = (right - left) * (bottom - top);
+      const share = Math.trunc(Math.fround(2 ** 24 / pixels)); // of one pixel, in 24 bits behind the point
+      for (let channel = 0; channel < 3; channel++) {
+        let sum = Math.trunc(pixels / 2);
+        for (let row = top; row < bottom; row++) {
+          const end = 3 * (row * picture.width + right);
+          for (let i = 3 * (row * picture.width + left) + channel; i < end; i += 3) sum += picture.data[i];
+        }
+        data[at++] = (sum * share) >>> 24;
+      }
+    }
+  }
+  return { width, height, data };
 }
 
 /** The pixels of a box, white where it reaches over the picture's edge. */

@@ -61,14 +61,16 @@ export function shrink(picture, width, height) {
 
 function sumAcross({ data, width }, y, { start, end, first, last }, sums) {
   const row = 3 * y * width;
-  const edge = width - 1;
+  const edge = width - 1; // the last cell may reach past it, as above
   for (let x = 0; x < start.length; x++) {
     const from = row + 3 * Math.min(start[x], edge);
     const to = row + 3 * Math.min(end[x] - 1, edge);
     for (let channel = 0; channel < 3; channel++) {
       let total = f32(NORMAL[data[from + channel]] * first[x]);
       if (start[x] + 1 !== end[x]) {
-        for (let i = from + 3 + channel; i < to; i += 3) total = f32(total + NORMAL[data[i]]);
+        for (let pixel = start[x] + 1; pixel < end[x] - 1; pixel++) {
+          total = f32(total + NORMAL[data[row + 3 * Math.min(pixel, edge) + channel]]);
+        }
         total = f32(total + f32(NORMAL[data[to + channel]] * last[x]));
       }
       sums[3 * x + channel] = total;

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Self
+from unicodedata import category
 
 from faceline.errors import PictureError, SourceError
 
@@ -23,6 +24,8 @@ MAX_MEMBER = 2**26  # bytes; of a picture
 MAX_HEADER = 2**16  # bytes; of a long name or an extended header of a tar
 MAX_RATIO = 100  # an archive that expands to more than this times its size is a bomb; pictures hardly shrink
 ALWAYS_ALLOWED = 2**30  # bytes that any archive may expand to, however small it is
+
+ZIP_UTF_8 = 0x800  # the flag of a member of a zip whose name is UTF-8
 
 SPARSE = "a sparse file; only plain files are read"
 
@@ -72,6 +75,15 @@ def is_archive(path: Path) -> bool:
         return _kind(path) is not None
 
 
+def fits_on_a_line(name: str) -> bool:
+    """Whether a name holds no control or format character, no end of a line and nothing that Unicode does not assign.
+
+    Spaces of any kind are part of names: macOS puts a narrow no-break one into those of its screenshots, and
+    `str.isprintable` would refuse it.
+    """
+    return all(character.isprintable() or category(character) == "Zs" for character in name)
+
+
 def _opened(path: Path) -> Iterator[Member]:
     kind = _kind(path)
     if kind is None:
@@ -113,7 +125,7 @@ def _zip(path: Path) -> Iterator[Member]:
         archive.NameToInfo.clear()
         while infos:
             info = infos.pop()
-            name = _checked(path, info.filename)
+            name = _checked(path, _zipped_name(info))
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _special(path, name)
             if info.flag_bits & 1:
@@ -123,6 +135,16 @@ def _zip(path: Path) -> Iterator[Member]:
                 raise SourceError(f"{found}; allowed: deflate, or not at all")
             if not info.is_dir():
                 yield Member(name, info.file_size, partial(_read_zipped, path, archive, info))
+
+
+def _zipped_name(info: zipfile.ZipInfo) -> str:
+    """A member's name. macOS writes UTF-8 without the flag that says so, which zipfile reads as code page 437."""
+    if info.flag_bits & ZIP_UTF_8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _tar(path: Path) -> Iterator[Member]:
@@ -139,6 +161,7 @@ def _tar_members(path: Path, archive: "_Tar") -> Iterator[Member]:
     allowed = _allowed(path)
     while (info := archive.next()) is not None:
         archive.members.clear()
+        archive.pax_headers.clear()
         name = _checked(path, info.name)
         if info.size < 0:
             raise SourceError(f"{path}: member {name!r} has a negative size")
@@ -177,7 +200,9 @@ class _Tar(tarfile.TarFile):
     """A tar read once from front to back."""
 
     tarinfo = _Header
-    members: list[tarfile.TarInfo]  # tarfile remembers every member; cleared underway, it would outgrow the labels
+    # tarfile remembers every member, and what global headers said; uncleared, they would outgrow the labels.
+    members: list[tarfile.TarInfo]
+    pax_headers: dict[str, str]
 
 
 def _read_file(root: Path, file: Path) -> bytes:
@@ -200,7 +225,7 @@ def _read_tarred(path: Path, archive: tarfile.TarFile, info: tarfile.TarInfo) ->
 def _checked(path: Path, name: str) -> str:
     """The member's name without a leading `./`; refused where it points outside or cannot be shown on a line."""
     parts = PurePosixPath(name).parts
-    if not name or name.startswith("/") or ".." in parts or "\\" in name or not name.isprintable():
+    if not name or name.startswith("/") or ".." in parts or "\\" in name or not fits_on_a_line(name):
         raise SourceError(
             f"{path}: member {name!r} has a name that is not allowed: "
             "it must be a relative path, not empty, without '..', backslashes and unprintable characters"

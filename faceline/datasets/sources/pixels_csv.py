@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.csv as pc
 
+from faceline.datasets.sources.archive import fits_on_a_line
 from faceline.datasets.sources.columns import as_text, damage_named, wanted_columns
 from faceline.datasets.sources.source import Item, Labels, Reading, Rejection, Sample, SourceSettings, raw_file
 from faceline.datasets.sources.values import parse_age, parse_gender, parse_race
@@ -71,7 +72,7 @@ class _Rows:
     def _item(self, row: dict[str, str | None]) -> Item:
         name = row["img_name"] or ""
         path = f"{self.prefix}/{name}"
-        if not name.isprintable() or not name:
+        if not name or not fits_on_a_line(name):
             return Rejection(f"{self.prefix}/{name!r}", "malformed_name", "img_name is empty or unprintable")
         if path in self.seen:
             return Rejection(path, "duplicate_path", "an earlier row has the same img_name")
