@@ -69,9 +69,11 @@ def listening(bundle: Path, **settings: Any) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as opened:
         thread = threading.Thread(target=lambda: asyncio.run(serve(opened)))
         thread.start()
-        yield opened.getsockname()[1]
-        running.should_exit = True
-        thread.join()
+        try:
+            yield opened.getsockname()[1]
+        finally:
+            running.should_exit = True
+            thread.join()
 
 
 def held(service: Service) -> Held:
