@@ -340,8 +340,10 @@ def test_pictures_that_are_being_read_keep_no_bundle_from_being_opened(
         asked = [pool.submit(client.post, "/predict/batch", files=files) for _ in range(4)]  # more than threads
         until(lambda: service._waiting == 4)
         assert client.portal is not None
-        assert client.portal.call(service.reload)
-        going.set()
+        try:
+            assert client.portal.start_task_soon(service.reload).result(30)
+        finally:
+            going.set()
         assert [answer.result().status_code for answer in asked] == [200] * 4
 
 
