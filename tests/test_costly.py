@@ -88,6 +88,14 @@ def test_a_jpeg_has_a_few_exif_segments_and_nothing_hides_further_ones(before: b
     assert refused(with_exifs(EXIFS + 1, before)) == f"a JPEG of more than {EXIFS} Exif segments"
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
+def test_a_jpeg_of_fill_bytes_is_looked_through_once() -> None:
+    """A search that begins anew at each of them would take hours."""
+    data = encoded("JPEG")
+    end = data.rindex(b"\xff\xd9")
+    assert read(data[:end] + b"\xff" * 10**6 + b"\0" + data[end:])
+
+
 def test_a_gif_has_short_comments() -> None:
     assert read(with_extensions(b"\xfe\x05hello", *[b"\xff\x0bXMP DataXMP" + b"\xff" + bytes(255)] * 300))
     assert (

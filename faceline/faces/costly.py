@@ -23,7 +23,7 @@ PREFACE = 2**20  # metadata of editors (XMP) stand before the image
 COVERS = 4  # once for each channel that is stored apart
 
 # What ends the coded data of a scan: a marker, but for the zero that is stuffed behind a byte of data, and restarts.
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN, _APP1 = 0xD8, 0xD9, 0xDA, 0xE1
 _EXTENSION, _COMMENT, _IMAGE = 0x21, 0xFE, 0x2C  # of a GIF: how blocks begin
 
