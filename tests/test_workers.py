@@ -19,7 +19,7 @@ import tensorflow as tf
 from faceline.datasets.records import ShardSettings
 from faceline.errors import SettingsError, TrainingError
 from faceline.gates.passes import write_pass
-from faceline.learning import training
+from faceline.learning import optimizers, training
 from faceline.learning.answering import load_network
 from faceline.learning.card import read_card
 from faceline.learning.checkpoint import Progress
@@ -121,7 +121,8 @@ def test_each_worker_has_its_rows_of_a_batch() -> None:
 def test_gradients_are_averaged_before_they_are_shortened() -> None:
     # The other worker's gradients are 0 for the first variable, and twice this one's for the second.
     workers = Workers(0, 2, add=lambda vector: vector + tf.constant([0.0, 0.0, 2.0]) * vector)
-    optimizer = workers.averaging(keras.optimizers.SGD(1.0, global_clipnorm=0.5), "float32")
+    assert workers.means is not None
+    optimizer = optimizers.meeting(keras.optimizers.SGD(1.0, global_clipnorm=0.5), "float32", workers.means)
     variables = [keras.Variable([0.0, 0.0]), keras.Variable([0.0])]
     optimizer.apply([tf.constant([6.0, 0.0]), tf.constant([8 / 3])], variables)
     assert np.allclose(variables[0], [-0.3, 0])  # the mean (3, 0, 4) has length 5

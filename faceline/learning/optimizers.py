@@ -9,18 +9,22 @@ import tensorflow as tf
 from faceline.learning.recipe import Cosine, Recipe
 
 Gradients = Sequence[Any]  # a tensor a variable; None where there is no gradient
+Means = Callable[[Gradients], Gradients]
 
 
-def shared(recipe: Recipe, steps: int, policy: str) -> keras.Optimizer:
-    """The recipe's optimizer for all devices of the current strategy; `steps` is batches an epoch.
+def shared(recipe: Recipe, steps: int, policy: str, of_workers: Means | None = None) -> keras.Optimizer:
+    """The recipe's optimizer for all devices of the current strategy, or workers; `steps` is batches an epoch.
 
     Each device has the gradients of its part of a batch, and Keras adds them up last, after it has shortened them and
     looked for numbers too large for float16. Where that matters they are brought together first.
 
     Args:
         policy: Keras's dtype policy of the network.
+        of_workers: gives the means of several workers' gradients, which have no strategy.
     """
     devices, longest = tf.distribute.get_strategy().num_replicas_in_sync, recipe.optimizer.clip_norm
+    if of_workers:
+        return meeting(build(recipe, steps, longest), policy, of_workers)
     if devices == 1 or (longest is None and policy != "mixed_float16"):
         return build(recipe, steps, longest)
 
@@ -33,7 +37,7 @@ def shared(recipe: Recipe, steps: int, policy: str) -> keras.Optimizer:
     return meeting(build(recipe, steps, longest and longest / devices), policy, means)
 
 
-def meeting(optimizer: keras.Optimizer, policy: str, means: Callable[[Gradients], Gradients]) -> keras.Optimizer:
+def meeting(optimizer: keras.Optimizer, policy: str, means: Means) -> keras.Optimizer:
     """The same optimizer, which takes the `means` of all gradients before it does anything with them.
 
     Args:

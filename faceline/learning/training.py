@@ -134,7 +134,7 @@ def compile_network(
     if recipe.augmentation.mixup:
         losses = {name: mixup.mixed_loss(of_label) for name, of_label in losses.items()}
     model.compile(
-        optimizer=workers.averaging(optimizers.shared(recipe, steps, model.dtype_policy.name), model.dtype_policy.name),
+        optimizer=optimizers.shared(recipe, steps, model.dtype_policy.name, workers.means),
         loss=losses,
         loss_weights={name: head.weight for name, head in chosen.items()},
         weighted_metrics={name: [heads.metric(head)] for name, head in chosen.items()},

@@ -120,17 +120,10 @@ class Workers:
 
         return batches.map(lambda *batch: tf.nest.map_structure(cut, batch)) if self.add else batches
 
-    def averaging(self, optimizer: "keras.Optimizer", policy: str) -> "keras.Optimizer":
-        """The same optimizer, which takes the mean of all workers' gradients before it does anything with them.
-
-        Args:
-            policy: Keras's dtype policy of the network.
-        """
-        from faceline.learning import optimizers
-
-        if not self.add:
-            return optimizer
-        return optimizers.meeting(optimizer, policy, partial(_means, add=self.add, count=self.count))
+    @property
+    def means(self) -> Callable[[Sequence[Any]], list[Any]] | None:
+        """What gives the means of all workers' gradients; None where there is but one."""
+        return partial(_means, add=self.add, count=self.count) if self.add else None
 
     def begin(self, model: "keras.Model", progress: "Progress") -> None:
         """Give all the chief's network, optimizer and progress, and each its own random numbers for its own rows."""
