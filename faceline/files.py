@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from faceline.errors import BusyError
+from faceline.errors import BusyError, FacelineError
 
 PARTIAL = ".partial"  # the ending of a name that is not finished yet
 ROW_GROUP = 100_000  # rows; fixed, because it shapes the bytes of a table
@@ -46,13 +46,20 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
     Raises:
         BusyError: another process writes it.
+        FacelineError: `path` is what no folder can take the place of.
     """
+    if path.is_symlink() or path.is_mount() or (path.exists() and not path.is_dir()):
+        raise FacelineError(f"{path} is a link, a mount or a file, whose place no folder can take; choose another")
     partial = path.with_name(path.name + PARTIAL)
+    busy = BusyError(f"another process writes {path}; wait for it, or choose another folder")
     partial.mkdir(parents=True, exist_ok=True)
-    lock = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        lock = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:  # it has taken its place in the meantime
+        raise busy from None
     try:
         if not _locked(lock, partial):
-            raise BusyError(f"another process writes {path}; wait for it, or choose another folder")
+            raise busy
         for leftover in partial.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
             leftover.unlink(missing_ok=True)

@@ -48,7 +48,7 @@ class Service:
         self._waiting = 0  # requests whose pictures are here
         self._bytes = 0  # of uploads, held at the moment
         self._room = Room(settings.pixels_in_memory)
-        # Of its own: pictures that take their time must not keep the server from opening a bundle, or from ending.
+        # Of its own: pictures that take their time must not keep the server from opening a bundle anew.
         self._readers = ThreadPoolExecutor(thread_name_prefix="reader")
         self._opening = asyncio.Lock()
         self.metrics.uploads.set_function(lambda: self._bytes)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from faceline.errors import PictureError
-from faceline.faces.costly import COMMENTS, COVERS, EXIFS, PREFACE, SCANS
+from faceline.faces.costly import COMMENTS, COVERS, EXIFS, PARTS, PREFACE, SCANS
 from faceline.faces.decoding import decode, dimensions
 
 LIMIT = 10**6
@@ -37,11 +37,11 @@ def read(data: bytes) -> bool:
     return decode(data, max_pixels=LIMIT).shape == SHAPE
 
 
-def with_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan is repeated until there are so many."""
+def with_scans(count: int, before: bytes = b"") -> bytes:
+    """A progressive JPEG whose last scan is repeated, behind something, until there are so many."""
     data = encoded("JPEG", progressive=True)
     start, end = data.rindex(b"\xff\xda"), data.rindex(b"\xff\xd9")
-    return data[:start] + data[start:end] * (count + 1 - data.count(b"\xff\xda")) + data[end:]
+    return data[:end] + (before + data[start:end]) * (count - data.count(b"\xff\xda")) + data[end:]
 
 
 def with_exifs(count: int, before: bytes = b"") -> bytes:
@@ -78,11 +78,14 @@ def at(tags: int) -> int:
 def test_a_jpeg_has_as_many_scans_as_programs_write() -> None:
     assert read(encoded("JPEG", progressive=True))
     assert read(with_scans(SCANS))
-    assert refused(with_scans(SCANS + 1)) == f"a JPEG of more than {SCANS} scans"
+    for before in (b"", b"\xff\x01"):  # which has no length
+        assert refused(with_scans(SCANS + 1, before)) == f"a JPEG of more than {SCANS} scans"
 
 
 @pytest.mark.filterwarnings("ignore:::PIL")
-@pytest.mark.parametrize("before", [b"", b"\xff\xd9", b"\xff\xff\xd8", b"\xff\xe2\0\x04\xff\xda"])
+@pytest.mark.parametrize(
+    "before", [b"", b"\xff\xd9", b"\xff\xff\xd8", b"\xff\xe2\0\x04\xff\xda", b"\xff\xf0", b"\xff\xc8"]
+)
 def test_a_jpeg_has_a_few_exif_segments_and_nothing_hides_further_ones(before: bytes) -> None:
     assert read(with_exifs(EXIFS))
     assert refused(with_exifs(EXIFS + 1, before)) == f"a JPEG of more than {EXIFS} Exif segments"
@@ -109,6 +112,22 @@ def test_a_gif_has_short_comments() -> None:
     assert "comments" in refused(with_extensions(b"\xfe" + (b"\xff" + bytes(255)) * 257))
 
 
+@pytest.mark.parametrize("before", [b"\xf9\0", b"\xff\x0bNETSCAPE2.0\0"])
+def test_an_empty_block_hides_no_comment_of_a_gif(before: bytes) -> None:
+    """Pillow looks for further blocks behind it, of which one may begin as an image would."""
+    comment = b"!\xfe" + b"\x01A" * (COMMENTS // 2 + 1) + b"\0"
+    data = with_extensions(before + b"," + bytes(44))
+    start = data.index(b"," + bytes(44)) + 46
+    assert "comments" in refused(data[:start] + comment + data[start:])
+
+
+def test_an_animation_that_repeats_is_read() -> None:
+    frames = [Image.new("P", (24, 16), colour) for colour in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], loop=0, comment=b"hello")
+    assert read(buffer.getvalue())
+
+
 def test_the_first_image_of_a_gif_comes_soon() -> None:
     long = b"\xff" + (b"\xff" + bytes(range(255))) * (PREFACE // 256 + 1)
     assert refused(with_extensions(long)) == f"a GIF whose first image does not begin within {PREFACE} bytes"
@@ -128,9 +147,33 @@ def test_a_tiff_of_compressed_tiles_is_refused() -> None:
     side = 2048
     packed = zlib.compress(bytes(side * side))
     tags = {322: (side,), 323: (side,), 324: (at(4),), 325: (len(packed),)}
-    assert "compressed tiles" in refused(tiff(8, packed, tags))
+    data = tiff(8, packed, tags)
+    assert "compressed tiles" in refused(data)
+    # Of a type that libtiff knows and Pillow does not.
+    assert "compressed tiles" in refused(data.replace(struct.pack("<HH", 322, 4), struct.pack("<HH", 322, 17)))
     assert read(encoded("TIFF", compression="tiff_adobe_deflate"))
     assert read(tiff(1, bytes(16 * 32), {322: (32,), 323: (16,), 324: (at(4),), 325: (512,)}))
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")
+def test_tags_that_lie_one_over_another_are_not_copied_without_end() -> None:
+    count, size = 500, 100_000
+    head = b"II*\0" + struct.pack("<IH", 8, count)
+    tags = b"".join(struct.pack("<HHII", 1000 + tag, 7, size, 0) for tag in range(count))
+    data = head + tags + bytes(size)
+    exif = Image.Exif()
+    exif.load(data)
+    assert 1 <= len(exif) <= 2 * len(data) // size + 1
+    with pytest.raises(PictureError):
+        decode(data, max_pixels=LIMIT)
+    small = b"Exif\0\0" + head + tags + bytes(9000)
+    assert read(encoded("PNG", exif=small.replace(struct.pack("<I", size), struct.pack("<I", 9000))))
+
+
+def test_a_tiff_has_as_many_parts_as_rows_at_most() -> None:
+    offsets = (at(3),) * (PARTS + 1)
+    data = tiff(1, bytes(24), {278: (1,), 273: offsets, 279: (24,) * len(offsets)})
+    assert refused(data) == f"a picture of more than {PARTS} parts"
 
 
 def test_the_parts_of_a_tiff_cover_it_a_few_times() -> None:

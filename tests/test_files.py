@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from faceline.errors import BusyError
+from faceline.errors import BusyError, FacelineError
 from faceline.files import atomic_directory, atomic_file, digest, read_json, read_table, write_json, write_table
 
 SCHEMA = pa.schema([("a", pa.int16()), ("b", pa.string())])
@@ -97,3 +97,14 @@ def test_json_refuses_numbers_that_are_not_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_a_folder_takes_no_place_that_it_could_not_take_in_the_end(tmp_path: Path, kind: str) -> None:
+    """Or the work would be lost when it is done."""
+    place, other = tmp_path / "place", tmp_path / "other"
+    other.mkdir()
+    place.symlink_to(other) if kind == "link" else place.write_text("kept")
+    with pytest.raises(FacelineError, match="is a link, a mount or a file"), atomic_directory(place):
+        raise AssertionError("no work is begun")
+    assert place.exists() and sorted(path.name for path in tmp_path.iterdir()) == ["other", "place"]

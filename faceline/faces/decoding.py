@@ -108,7 +108,7 @@ def _within(data: bytes, max_pixels: int, min_side: int) -> Image.Image:
         raise PictureError("too_many_pixels", f"{width}x{height}, more than {max_pixels} pixels")
     if min(width, height) < min_side:
         raise PictureError("too_small", f"{width}x{height}, a side below {min_side} pixels")
-    refuse_costly_parts(picture)
+    refuse_costly_parts(picture, data)
     return picture
 
 
