@@ -22,7 +22,7 @@ from faceline.audit.auditing import AuditSettings, audit
 from faceline.audit.folder import read_picture
 from faceline.audit.judging import Judge
 from faceline.audit.verdicts import CATEGORIES, category, holm, strength
-from faceline.errors import BusyError, PictureError
+from faceline.errors import BusyError, PictureError, SourceError
 from faceline.faces.decoding import encode_png
 from faceline.faces.detection import Face
 from faceline.files import read_json, write_json
@@ -196,9 +196,11 @@ def test_no_gender_is_contradicted_by_an_answer_that_agrees_with_it() -> None:
     card = make_card(nonconformity={"age": [AGES], "gender": [sure]})
     write_json(Path("bundle/card.json"), card.model_dump(mode="json"))
     Path("pictures/perhaps.png").write_bytes(picture(female=0.9))
-    write_profiles([("perhaps.png", "", "female"), ("perhaps.png", "", "male")])
+    Path("pictures/half.png").write_bytes(picture(female=0.5))
+    write_profiles([("perhaps.png", "", "female"), ("perhaps.png", "", "male"), ("half.png", "", "female")])
     audit(settings(), judge)
-    agreeing, other = table()
+    agreeing, other, half = table()
+    assert (half["category"], half["gender_p_value"]) == ("consistent", "1.0")
     assert (agreeing["category"], agreeing["gender_p_value"]) == ("consistent", "1.0")
     assert (other["category"], other["gender_p_value"]) == ("contradicts_gender", "0.0025")
 
@@ -227,7 +229,11 @@ def test_no_more_true_profiles_are_flagged_than_the_rate_whichever_statement(dep
 
 
 def test_further_columns_are_carried_through_untouched() -> None:
-    rows = [("7", "woman.png", " 33 ", 'a "b", c\r\nd', "=1+1"), ("", "boy.png", "8", "é", HOSTILE)]
+    rows = [
+        ("7", "woman.png", " 33 ", 'a "b", c\r\nd', "=1+1"),
+        ("", "boy.png", "8", "é", HOSTILE),
+        ("9", "woman.png", "33", "a\rb", "a\nb"),
+    ]
     with Path("profiles.csv").open("w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file).writerows([("id", "picture", "age", "name", "note"), *rows])
     audit(settings(), judge)
@@ -361,6 +367,36 @@ def test_another_table_bundle_or_rate_begins_anew(many: int, change: Callable[[]
     audit(settings(**changes), lambda given: judge(given, detector), say=said.append)
     assert detector.searched == many
     assert said == ["out is of another table, bundle or setting: the audit begins anew"]
+
+
+def test_what_another_table_gave_is_gone_when_an_audit_begins_anew(many: int) -> None:
+    """If it is killed, the results of before would look like its own."""
+    audit(settings(), judge)
+    change_profiles()
+    with pytest.raises(KeyboardInterrupt):
+        audit(settings(), lambda given: judge(given, Dies(20)))
+    assert [path.name for path in Path("out").iterdir()] == ["verdicts.jsonl"]
+
+
+def test_a_table_that_was_changed_meanwhile_and_changed_back_is_audited_anew(many: int) -> None:
+    audit(settings(output="whole"), judge)
+    before = Path("profiles.csv").read_bytes()
+
+    def changing(given: AuditSettings) -> Judge:
+        Path("profiles.csv").write_bytes(before.replace(b",70,", b",20,"))
+        return judge(given)
+
+    with pytest.raises(SourceError, match="has changed while it was audited"):
+        audit(settings(), changing)
+    Path("profiles.csv").write_bytes(before)
+    audit(settings(), judge)
+    assert results("out") == results("whole")
+
+
+def test_names_of_any_bytes_can_be_audited() -> None:
+    name = os.fsdecode(b"prof\xe9.csv")
+    Path("profiles.csv").rename(name)
+    assert audit(settings(profiles=name), judge)["profiles"] == "prof\N{REPLACEMENT CHARACTER}.csv"
 
 
 def test_a_limit_takes_the_first_rows(many: int) -> None:
@@ -534,7 +570,12 @@ def test_bands_that_cannot_be_flagged_at_the_rate_are_named() -> None:
     assert (
         said
         == summary["warnings"]
-        == ["no age can be flagged at this rate where the stated age is 60 or more: only 99 pictures to calibrate with"]
+        == [
+            "no age can be flagged at this rate where the stated age is 60 or more, unless the row states nothing "
+            "else or both are contradicted: only 99 pictures to calibrate with"
+        ]
     )
     assert table()[1]["category"] == "consistent"
+    assert [row["category"] for row in table()][3] == "contradicts_both"
+    assert [row["category"] for row in table()][6] == "contradicts_age"
     assert said[0] in " ".join("".join(gallery().text).split())

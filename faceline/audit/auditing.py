@@ -8,6 +8,7 @@ not.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -91,6 +92,8 @@ def audit(
     with journal.opened(settings.output, _key(settings, profiles)) as kept:
         if kept.began_anew:
             say(f"{settings.output} is of another table, bundle or setting: the audit begins anew")
+            for name in (TABLE, PAGE, SUMMARY):  # which would look like what this one found, if it is killed
+                (settings.output / name).unlink(missing_ok=True)
         rows = min(profiles.rows, settings.limit or profiles.rows)
         if kept.rows:
             say(f"{settings.output} has {kept.rows} of {rows} rows already")
@@ -145,12 +148,13 @@ def _write(
         return zip(profiles, kept, strict=False)  # with a limit there are fewer verdicts
 
     if sha256_file(settings.profiles) != profiles.sha256:
+        kept.drop()  # else the table as it was would be given verdicts on what it was not
         raise SourceError(f"{settings.profiles} has changed while it was audited; audit it again")
     tally = write_results(settings.output / TABLE, profiles.names, rows())
     counts = tally.counts()
     summary = {
-        "profiles": str(settings.profiles),
-        "bundle": str(settings.bundle),
+        "profiles": _shown(settings.profiles),
+        "bundle": _shown(settings.bundle),
         "false_flags": settings.false_flags,
         "rows": kept.rows,
         "tested": sum(counts[name] for name in TESTED),
@@ -164,3 +168,8 @@ def _write(
     write_page(settings.output / PAGE, profiles.names, shown, summary, coverage)
     write_json(settings.output / SUMMARY, summary)
     return summary
+
+
+def _shown(path: Path) -> str:
+    """A path as UTF-8 can say it, whatever bytes it is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")

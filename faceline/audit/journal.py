@@ -33,6 +33,12 @@ class Journal:
         self.file.flush()
         self.rows += len(block)
 
+    def drop(self) -> None:
+        """Forget all verdicts, and what they depend on: the next audit begins anew."""
+        self.file.truncate(0)
+        self.file.flush()
+        self.rows = 0
+
     def __iter__(self) -> Iterator[Verdict]:
         """All verdicts in order; a block is held at a time."""
         self.file.seek(0)

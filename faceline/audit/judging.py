@@ -15,7 +15,7 @@ from PIL import Image
 from faceline.audit.profiles import STATED, Profile
 from faceline.audit.verdicts import Verdict, category, holm, strength
 from faceline.datasets.detections import chunks, detect_each
-from faceline.datasets.labels import GENDERS
+from faceline.datasets.labels import GENDERS, Gender
 from faceline.errors import PictureError
 from faceline.evaluation.judged import THRESHOLD
 from faceline.faces.cropping import CropSettings, crop_face, only_face
@@ -133,7 +133,8 @@ class Statements:
             scores["gender"] = score = conformal.gender_scores(answers, genders)
             values["gender"] = conformal.p_values(found.gender, score, conformal.gender_ages(answers))
             # Where nearly all answers are sure, one of 90 % is rare: yet it agrees with what is stated.
-            values["gender"][score < THRESHOLD] = 1.0
+            female = np.asarray(answers.female_probability) >= THRESHOLD
+            values["gender"][female == (genders == Gender.FEMALE)] = 1.0
         return cls({"age": ages, "gender": genders}, scores, values)
 
     def p_values_of(self, number: int) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from faceline.audit.profiles import Profile
@@ -71,7 +72,13 @@ def write_results(path: Path, names: tuple[str, ...], rows: Iterable[tuple[Profi
     """
     tally = Tally()
     with atomic_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
+
+        def write(row: str) -> None:
+            file.write(row.removesuffix("\r\n") + "\n")
+
+        # Before Python 3.11.9 a cell is quoted for those ends of lines alone that the writer itself writes: by a lone
+        # carriage return in it a profile would break its row in two, and lose its verdict.
+        table = csv.writer(SimpleNamespace(write=write), lineterminator="\r\n")
         table.writerow([*names, *ADDED])
         for profile, verdict in rows:
             tally.add(profile, verdict)

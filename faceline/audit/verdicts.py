@@ -128,11 +128,17 @@ def require_calibration(found: Nonconformity | None, stated: tuple[str, ...], ra
         raise SettingsError(f"{told}; allowed with {' and '.join(stated)}: {math.ceil(best * 1e4) / 1e4:g} or more")
     return [
         f"no {name} can be flagged at this rate where the {'stated' if name == 'age' else 'predicted'} age is "
-        f"{_years(bands[name], number)}: only {bands[name][number].rows} pictures to calibrate with"
+        f"{_years(bands[name], number)}{_unless(value / len(stated) <= rate)}: only {bands[name][number].rows} "
+        "pictures to calibrate with"
         for name in stated
         for number, value in enumerate(lowest[name])
         if value > rate
     ]
+
+
+def _unless(alone: bool) -> str:
+    """What Holm's procedure leaves where a statement is rare enough `alone`, but not as the rarer one of two."""
+    return ", unless the row states nothing else or both are contradicted" if alone else ""
 
 
 def _years(bands: tuple[ScoreBand, ...], number: int) -> str:
