@@ -153,7 +153,7 @@ def _load_bounded(directory: ImageFileDirectory_v2, file: IO[bytes]) -> None:
 # Pillow reads the tags of TIFFs and of Exif here, some already as it opens a picture, and goes on with those that it
 # has read where a file ends too soon. There is no other way to bound what it copies.
 _load = ImageFileDirectory_v2.load
-ImageFileDirectory_v2.load = _load_bounded  # type: ignore[method-assign]
+ImageFileDirectory_v2.load = _load_bounded  # type: ignore[method-assign, assignment]
 
 
 def _unsupported(detail: str) -> PictureError:
