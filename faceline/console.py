@@ -19,6 +19,11 @@ def stderr() -> Console:
     return Console(stderr=True, soft_wrap=True)
 
 
+def printable(path: Path) -> str:
+    """A path as UTF-8 can say it, whatever bytes its name is made of."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[], None]]:
     """Yield what to call after each row: a live line on a terminal, else a plain line on stderr now and then."""

@@ -8,7 +8,6 @@ not.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ from faceline.audit.judging import Judge
 from faceline.audit.profiles import Profile, Profiles
 from faceline.audit.results import ADDED, TABLE, write_results
 from faceline.audit.verdicts import CONTRADICTS, TESTED, Verdict, require_calibration
+from faceline.console import printable
 from faceline.errors import SourceError
 from faceline.files import sha256_file, write_json
 from faceline.learning.card import CARD, Card, read_card
@@ -153,8 +153,8 @@ def _write(
     tally = write_results(settings.output / TABLE, profiles.names, rows())
     counts = tally.counts()
     summary = {
-        "profiles": _shown(settings.profiles),
-        "bundle": _shown(settings.bundle),
+        "profiles": printable(settings.profiles),
+        "bundle": printable(settings.bundle),
         "false_flags": settings.false_flags,
         "rows": kept.rows,
         "tested": sum(counts[name] for name in TESTED),
@@ -168,8 +168,3 @@ def _write(
     write_page(settings.output / PAGE, profiles.names, shown, summary, coverage)
     write_json(settings.output / SUMMARY, summary)
     return summary
-
-
-def _shown(path: Path) -> str:
-    """A path as UTF-8 can say it, whatever bytes it is made of."""
-    return os.fsencode(path).decode("utf-8", "replace")

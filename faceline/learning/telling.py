@@ -1,7 +1,6 @@
 """What `faceline predict` says of pictures: as JSON, or as a table."""
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
+
+from faceline.console import printable
 
 if TYPE_CHECKING:
     from faceline.learning.bundle import FaceAnswer
@@ -29,8 +30,8 @@ class Judged:
 def picture_record(judged: Judged, card: "Card") -> dict[str, Any]:
     """What is printed as JSON of one picture; a target that the bundle lacks is left out."""
     if judged.error:
-        return {"picture": _shown(judged.picture), "error": judged.error}
-    return {"picture": _shown(judged.picture), "faces": [face_record(answer, card) for answer in judged.faces]}
+        return {"picture": printable(judged.picture), "error": judged.error}
+    return {"picture": printable(judged.picture), "faces": [face_record(answer, card) for answer in judged.faces]}
 
 
 def pictures_table(judged: Sequence[Judged], card: "Card") -> Table:
@@ -38,15 +39,10 @@ def pictures_table(judged: Sequence[Judged], card: "Card") -> Table:
     table = Table(*COLUMNS)
     for item in judged:
         if not item.faces:
-            table.add_row(Text(_shown(item.picture)), Text(item.error or "no face"), *("" for _ in COLUMNS[2:]))
+            table.add_row(Text(printable(item.picture)), Text(item.error or "no face"), *("" for _ in COLUMNS[2:]))
         for answer in item.faces:
-            table.add_row(Text(_shown(item.picture)), *_cells(face_record(answer, card)))
+            table.add_row(Text(printable(item.picture)), *_cells(face_record(answer, card)))
     return table
-
-
-def _shown(picture: Path) -> str:
-    """A picture's path as it can be printed, whatever bytes its name is made of."""
-    return os.fsencode(picture).decode("utf-8", "replace")
 
 
 def face_record(answer: "FaceAnswer", card: "Card") -> dict[str, Any]:
